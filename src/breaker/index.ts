@@ -1,0 +1,11 @@
+export {
+  type Limiter,
+  type LimiterEvents,
+  type LimiterOptions,
+  LimiterQueueFullError,
+  type LimiterRunOptions,
+  type LimiterState,
+  type LimiterStats,
+  LimiterTimeoutError,
+  limiter,
+} from '../core/limiter.ts'
