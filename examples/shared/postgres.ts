@@ -1,5 +1,4 @@
-import pg from 'pg'
-import { DatabaseUnavailableError } from './postgres/error.ts'
+import { checkDatabaseUrl } from './postgres/check-url.ts'
 import { type ServerOptions, startServer } from './postgres/server.ts'
 
 export { DatabaseUnavailableError } from './postgres/error.ts'
@@ -30,16 +29,6 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     const server = await startServer(serverOptions)
     return { url: server.url, embedded: true, stop: () => server.stop() }
   }
-  await checkConnection(databaseUrl)
+  await checkDatabaseUrl(databaseUrl)
   return { url: databaseUrl, embedded: false, stop: async () => undefined }
-}
-
-async function checkConnection(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 })
-  try {
-    await client.connect()
-    await client.end()
-  } catch (error) {
-    throw new DatabaseUnavailableError(`DATABASE_URL cannot be used: ${String(error)}`, error)
-  }
 }

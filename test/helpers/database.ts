@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, inject } from 'vitest'
 
@@ -6,6 +7,11 @@ import { afterAll, afterEach, beforeAll, inject } from 'vitest'
 export interface DatabaseOptions {
   /** Makes the tables and rows that all tests of the file begin with. */
   readonly setup?: (pool: pg.Pool) => Promise<void>
+  /**
+   * The name of a template that files with the same `setup` share: it runs once for all of them, and each file's
+   * database is a clone of what it made.
+   */
+  readonly template?: string
 }
 
 /** A test file's own database; both are there from the first `beforeAll` on. */
@@ -15,54 +21,152 @@ export interface TestDatabase {
 }
 
 /**
- * A database of this file's own, cloned from a template before its tests and dropped after them. A test that
- * leaves a transaction open in it, or a client checked out of `pool`, fails.
+ * A database of this file's own, cloned from a template before its tests and dropped after them. A test fails that
+ * leaves a transaction open in it, or a client checked out of `pool`; so does the file if connections of its own
+ * making are open at the end. Not for concurrent tests, which cannot be told apart.
  */
-export function useDatabase({ setup }: DatabaseOptions = {}): TestDatabase {
-  const name = `millrace_test_${inject('runId')}_${randomBytes(4).toString('hex')}`
-  let url = ''
-  let pool: pg.Pool | undefined
-  const checkedOut = new Set<pg.PoolClient>()
+export function useDatabase({ setup, template }: DatabaseOptions = {}): TestDatabase {
+  const own = new FileDatabase()
+  beforeAll(() => own.open(setup, template))
+  afterEach(() => own.checkAfterTest())
+  afterAll(() => own.close())
+  return own
+}
 
-  beforeAll(async () => {
+interface Session {
+  readonly pid: number
+  readonly application: string
+  readonly state: string
+  readonly statement: string
+}
+
+class FileDatabase implements TestDatabase {
+  readonly #name = databaseName(randomBytes(4).toString('hex'))
+  readonly #checkedOut = new Set<pg.PoolClient>()
+  readonly #reported = new Set<number>()
+  #admin: pg.Client | undefined
+  #url: string | undefined
+  #pool: pg.Pool | undefined
+
+  get url(): string {
+    return inHooksOnly(this.#url)
+  }
+
+  get pool(): pg.Pool {
+    return inHooksOnly(this.#pool)
+  }
+
+  async open(setup: DatabaseOptions['setup'], template: string | undefined): Promise<void> {
     const serverUrl = await serverOfThisRun()
-    await administer(serverUrl, `create database ${name} template template0`)
-    const own = new URL(serverUrl)
-    own.pathname = `/${name}`
-    url = own.href
-    pool = new pg.Pool({ connectionString: url, max: 10 })
-    pool.on('acquire', (client) => checkedOut.add(client))
-    pool.on('release', (_error, client) => checkedOut.delete(client))
-    await setup?.(pool)
-  })
+    this.#admin = new pg.Client({ connectionString: serverUrl, application_name: 'millrace tests' })
+    await this.#admin.connect()
+    const source = template === undefined ? 'template0' : databaseName(`template_${template}`)
+    if (template !== undefined) await makeTemplate(this.#admin, serverUrl, source, setup)
+    await this.#admin.query(`create database ${this.#name} template ${source}`)
+    this.#url = withDatabase(serverUrl, this.#name)
+    this.#pool = new pg.Pool({ connectionString: this.#url })
+    // A backend that a test kills is not to end the whole run.
+    this.#pool.on('error', () => undefined)
+    this.#pool.on('acquire', (client) => this.#checkedOut.add(client))
+    this.#pool.on('release', (_error, client) => this.#checkedOut.delete(client))
+    if (template === undefined) await setup?.(this.#pool)
+  }
 
-  afterEach(async () => {
-    if (pool === undefined) return
-    const held = checkedOut.size
-    const open = await pool.query<{ pid: number; query: string }>(
-      `select pid, query from pg_stat_activity
-       where datname = current_database() and pid <> pg_backend_pid() and state like 'idle in transaction%'`,
+  /** What a test did not wait for may still be ending: a leak is what stays. */
+  async checkAfterTest(): Promise<void> {
+    if (this.#pool === undefined) return
+    const leaks = await stays(() => this.#leaks())
+    this.#releaseAll()
+    for (const { pid } of leaks) this.#reported.add(pid)
+    if (leaks.length > 0) throw new Error(`this test left behind:\n${leaks.map(inWords).join('\n')}`)
+  }
+
+  async close(): Promise<void> {
+    this.#releaseAll()
+    await this.#pool?.end()
+    const left = this.#admin === undefined ? [] : await stays(() => this.#sessions())
+    await this.#admin?.query(`drop database if exists ${this.#name} with (force)`)
+    await this.#admin?.end()
+    if (left.length > 0) {
+      throw new Error(`connections were still open after the last test:\n${left.map(inWords).join('\n')}`)
+    }
+  }
+
+  async #leaks(): Promise<Session[]> {
+    const held = [...this.#checkedOut].map(pidOf)
+    const sessions = await this.#sessions()
+    const busy = sessions.filter(({ pid, state }) => state !== 'idle' && !this.#reported.has(pid))
+    return [
+      ...busy.filter(({ pid }) => !held.includes(pid)),
+      ...held.map((pid) => ({
+        ...(sessions.find((session) => session.pid === pid) ?? { pid, application: '', statement: '' }),
+        state: 'not released to the pool',
+      })),
+    ]
+  }
+
+  async #sessions(): Promise<Session[]> {
+    const { rows } = await inHooksOnly(this.#admin).query<Session>(
+      `select pid, application_name as application, coalesce(state, '') as state, query as statement
+       from pg_stat_activity where datname = $1 and backend_type = 'client backend' order by pid`,
+      [this.#name],
     )
-    const leaks = open.rows.map(({ pid, query }) => `backend ${pid} is in a transaction after: ${query}`)
-    if (held > 0) leaks.push(`${held} clients are checked out of the pool`)
-    for (const client of checkedOut) client.release(true)
-    if (leaks.length > 0) throw new Error(`leaked: ${leaks.join('; ')}`)
-  })
+    return rows
+  }
 
-  afterAll(async () => {
-    await pool?.end()
-    if (url !== '') await administer(await serverOfThisRun(), `drop database if exists ${name} with (force)`)
-  })
+  /** A client that nobody releases would make the pool's end wait for ever. */
+  #releaseAll(): void {
+    for (const client of this.#checkedOut) client.release(true)
+  }
+}
 
-  return {
-    get url() {
-      return url
-    },
-    get pool() {
-      if (pool === undefined)
-        throw new Error('useDatabase: the database is there only inside hooks and tests')
-      return pool
-    },
+const pidOf = (client: pg.PoolClient): number => (client as unknown as { processID: number }).processID
+
+const inWords = ({ pid, application, state, statement }: Session): string =>
+  `  backend ${pid}${application === '' ? '' : ` of ${application}`}: ${state}, last statement: ${statement.trim() || 'none'}`
+
+/** What is there again and again for a second. */
+async function stays<T>(look: () => Promise<T[]>): Promise<T[]> {
+  const untilMs = performance.now() + 1_000
+  for (;;) {
+    const found = await look()
+    if (found.length === 0 || performance.now() > untilMs) return found
+    await sleep(20)
+  }
+}
+
+function inHooksOnly<T>(part: T | undefined): T {
+  if (part !== undefined) return part
+  throw new Error('useDatabase: the database is there only in hooks and tests')
+}
+
+const databaseName = (suffix: string): string => `millrace_test_${inject('runId')}_${suffix}`
+
+function withDatabase(url: string, name: string): string {
+  const changed = new URL(url)
+  changed.pathname = `/${name}`
+  return changed.href
+}
+
+/** Makes a template unless another file has: under a lock, and under another name until it is whole. */
+async function makeTemplate(
+  admin: pg.Client,
+  serverUrl: string,
+  name: string,
+  setup: DatabaseOptions['setup'],
+): Promise<void> {
+  await admin.query('select pg_advisory_lock(hashtext($1))', [name])
+  try {
+    const { rowCount } = await admin.query('select from pg_database where datname = $1', [name])
+    if (rowCount === 1) return
+    const unfinished = `${name}_unfinished`
+    await admin.query(`drop database if exists ${unfinished}`)
+    await admin.query(`create database ${unfinished} template template0`)
+    const pool = new pg.Pool({ connectionString: withDatabase(serverUrl, unfinished) })
+    await setup?.(pool).finally(() => pool.end())
+    await admin.query(`alter database ${unfinished} rename to ${name}`)
+  } finally {
+    await admin.query('select pg_advisory_unlock(hashtext($1))', [name])
   }
 }
 
@@ -71,14 +175,4 @@ async function serverOfThisRun(): Promise<string> {
   const text = await response.text()
   if (!response.ok) throw new Error(text)
   return text
-}
-
-async function administer(url: string, statement: string): Promise<void> {
-  const client = new pg.Client(url)
-  await client.connect()
-  try {
-    await client.query(statement)
-  } finally {
-    await client.end()
-  }
 }
