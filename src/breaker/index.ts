@@ -1,3 +1,4 @@
+export { isCommitUncertain, markCommitUncertain } from '../core/commit.ts'
 export {
   type Limiter,
   type LimiterEvents,
@@ -9,3 +10,9 @@ export {
   LimiterTimeoutError,
   limiter,
 } from '../core/limiter.ts'
+export {
+  type ClassifyOptions,
+  classifyError,
+  type ErrorClass,
+  type ErrorClassification,
+} from '../core/sqlstate.ts'
