@@ -1,0 +1,108 @@
+import type { TimerHandle } from '../core/clock.ts'
+import type { Policy } from './policy.ts'
+import type { Kept } from './results.ts'
+import type { Slot } from './slots.ts'
+
+/** What a load is made of. */
+export interface Load {
+  readonly policy: Policy
+  /** The work; the signal is made when it is asked for, and aborted when nobody waits any more. */
+  readonly run: (signal: () => AbortSignal) => unknown
+  /** What the value will depend on, as far as that is known before it is loaded. */
+  readonly dependencies: readonly string[]
+  /** What else it turns out to depend on. Until then it may depend on any tag. */
+  readonly dependenciesOf: ((value: unknown) => readonly string[]) | undefined
+  readonly shouldCache: ((value: unknown) => boolean) | undefined
+}
+
+/** What a load brought, for those who wait. */
+export interface Landing {
+  readonly value: unknown
+  /** How it is given to those who joined; undefined where nobody did and nothing was stored. */
+  readonly kept: Kept | undefined
+  /** Whether an invalidation, or a newer load, came in between. */
+  readonly overtaken: boolean
+}
+
+/**
+ * One load of one key and those who wait for it. It is *the* load of its key as long as `slot.flight` is this
+ * one; an invalidation takes it off (`fence`), and from then on nobody joins it and nothing is stored of it.
+ */
+export class Flight {
+  readonly slot: Slot
+  readonly load: Load
+  /** A refresh, which goes on though nobody waits for it. */
+  readonly background: boolean
+  readonly landing: Promise<Landing>
+  /** How many wait; those that a signal freed are not among them. */
+  waiters = 0
+  /** Whether the work has begun, so that it may have read what an invalidation makes old. */
+  started = false
+  /** Whether those who wait have been answered; the work itself may still go on after a timeout. */
+  settled = false
+  startedAt = 0
+  timer: TimerHandle | undefined = undefined
+  /** The unsettled loads that this one waits for. */
+  readonly waitsFor = new Set<Flight>()
+  readonly dependencies: Set<string>
+  /** When the oldest of the cached values that this load has read was stored. */
+  oldestRead = Number.POSITIVE_INFINITY
+  resolve!: (landing: Landing) => void
+  reject!: (error: unknown) => void
+  #controller: AbortController | undefined
+
+  constructor(slot: Slot, load: Load, background: boolean) {
+    this.slot = slot
+    this.load = load
+    this.background = background
+    this.dependencies = new Set(load.dependencies)
+    this.landing = new Promise((resolve, reject) => {
+      this.resolve = resolve
+      this.reject = reject
+    })
+    this.landing.catch(() => {}) // each waiter hears of it; where nobody waits, it is nobody's
+  }
+
+  /** Aborted when nobody waits any more, or the load's time is up. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    return this.#controller.signal
+  }
+
+  /** Whether callers of the key join this load and its value will be stored. */
+  get isCurrent(): boolean {
+    return this.slot.flight === this
+  }
+
+  /** From now on nobody joins, and nothing is stored. A load that has not begun is not concerned: it will read what is new. */
+  fence(): boolean {
+    if (!this.started || !this.isCurrent) return false
+    this.slot.flight = undefined
+    return true
+  }
+
+  /** Whether a change of this, known before the load has ended, concerns it. */
+  mayDependOn(dependency: string): boolean {
+    return this.load.dependenciesOf !== undefined || this.dependencies.has(dependency)
+  }
+
+  /** Takes over what a cached value that the load has read depends on, and its age. */
+  absorb(dependencies: Iterable<string>, storedAt: number): void {
+    for (const dependency of dependencies) this.dependencies.add(dependency)
+    this.oldestRead = Math.min(this.oldestRead, storedAt)
+  }
+
+  /** Whether this load waits, directly or through others, for that one. */
+  isWaitingFor(other: Flight): boolean {
+    const seen = new Set<Flight>([this])
+    for (const flight of seen) {
+      if (flight === other) return true
+      if (!flight.settled) for (const next of flight.waitsFor) seen.add(next)
+    }
+    return false
+  }
+
+  abort(reason: unknown): void {
+    this.#controller?.abort(reason)
+  }
+}
