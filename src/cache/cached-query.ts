@@ -45,26 +45,31 @@ export interface CachedFunction<Args extends unknown[], Value> {
   refresh(...args: Args): Promise<Value>
 }
 
-/** Satisfied when callbacks for `Expected` can be called with `Actual` arguments. */
-type Fits<Expected extends unknown[], Actual extends unknown[]> = ((...args: Expected) => void) extends (
-  ...args: Actual
-) => void
-  ? unknown
-  : { readonly 'the callbacks of cachedQuery take other arguments': Expected }
+/** Options of whatever function: their callbacks' types are compared with a function when they meet it. */
+type OptionsOfAny = CachedQueryOptions<never[], never>
+
+/** Satisfied when the callbacks among the options can be called with these arguments and this value. */
+type Fits<Options, Args extends unknown[], Value> =
+  Options extends CachedQueryOptions<Args, Value>
+    ? unknown
+    : { readonly 'the callbacks of cachedQuery take other arguments or another value': Options }
+
+/** Forbids names that are no options, which a type parameter would let through. */
+type NoOthers<Options> = { readonly [Name in Exclude<keyof Options, keyof OptionsOfAny>]: never }
 
 /** Caches what it is applied to: wraps a function, or decorates a method, by standard or by legacy decorators. */
-export interface CachedQuery<Args extends unknown[], Value> {
-  <A extends unknown[], V extends Value>(
-    fn: ((...args: A) => Promise<V>) & Fits<Args, A>,
-  ): CachedFunction<A, V>
-  <This, A extends unknown[], V extends Value>(
-    method: ((this: This, ...args: A) => Promise<V>) & Fits<Args, A>,
-    context: ClassMethodDecoratorContext<This, (this: This, ...args: A) => Promise<V>>,
-  ): (this: This, ...args: A) => Promise<V>
-  <A extends unknown[], V extends Value>(
+export interface CachedQuery<Options> {
+  <Args extends unknown[], Value>(
+    fn: ((...args: Args) => Promise<Value>) & Fits<Options, Args, Value>,
+  ): CachedFunction<Args, Value>
+  <This, Args extends unknown[], Value>(
+    method: ((this: This, ...args: Args) => Promise<Value>) & Fits<Options, Args, Value>,
+    context: ClassMethodDecoratorContext<This, (this: This, ...args: Args) => Promise<Value>>,
+  ): (this: This, ...args: Args) => Promise<Value>
+  <Args extends unknown[], Value>(
     target: object,
     property: string | symbol,
-    descriptor: TypedPropertyDescriptor<((...args: A) => Promise<V>) & Fits<Args, A>>,
+    descriptor: TypedPropertyDescriptor<((...args: Args) => Promise<Value>) & Fits<Options, Args, Value>>,
   ): void
 }
 
@@ -95,10 +100,10 @@ const optionRules = {
  * @throws InvalidArgumentError for options that cannot be used; and, from a call, for an argument that has no
  *   value of its own (a function, an instance of a class) where there is no `keyOf`
  */
-export function cachedQuery<Args extends unknown[], Value>(
-  options: CachedQueryOptions<Args, Value> = {},
-): CachedQuery<Args, Value> {
-  checkOptions('cachedQuery', options, optionRules)
+export function cachedQuery<const Options extends OptionsOfAny>(
+  options: Options & NoOthers<Options> = {} as Options & NoOthers<Options>,
+): CachedQuery<Options> {
+  checkOptions<CachedQueryOptions>('cachedQuery', options as unknown as AnyOptions, optionRules)
   if (options.key !== undefined && options.keyOf !== undefined) {
     throw new InvalidArgumentError('cachedQuery', 'give key or keyOf, not both: keyOf gives the whole key')
   }
@@ -107,13 +112,13 @@ export function cachedQuery<Args extends unknown[], Value>(
   const apply = (...given: readonly unknown[]): unknown => {
     const [first, second, third] = given
     if (given.length === 1 && typeof first === 'function')
-      return wrap(first as Fn, options as AnyOptions, prefix, false)
+      return wrap(first as Fn, options as unknown as AnyOptions, prefix, false)
     if (typeof first === 'function' && isMethodContext(second)) {
-      return wrap(first as Fn, options as AnyOptions, prefix, true)
+      return wrap(first as Fn, options as unknown as AnyOptions, prefix, true)
     }
     const descriptor = third as PropertyDescriptor | undefined
     if (typeof descriptor?.value === 'function') {
-      descriptor.value = wrap(descriptor.value as Fn, options as AnyOptions, prefix, true)
+      descriptor.value = wrap(descriptor.value as Fn, options as unknown as AnyOptions, prefix, true)
       return undefined
     }
     throw new InvalidArgumentError(
@@ -121,7 +126,7 @@ export function cachedQuery<Args extends unknown[], Value>(
       `wraps a function or decorates a method, got ${given.map(describe).join(', ')}`,
     )
   }
-  return apply as CachedQuery<Args, Value>
+  return apply as CachedQuery<Options>
 }
 
 type Fn = (this: unknown, ...args: unknown[]) => unknown

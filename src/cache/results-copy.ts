@@ -1,4 +1,4 @@
-import { type Fields, isObject, kindByPrototype, kindOf } from './results-kinds.ts'
+import { fillElements, fillFields, isObject, kindByPrototype, kindOf } from './results-kinds.ts'
 
 /** Gives a caller its own copy of a master. */
 export type Copier = (master: unknown) => unknown
@@ -25,10 +25,11 @@ export class Walk {
       if (kindByPrototype(value) !== undefined) this.isRegular = false
       return value
     }
-    if (kind.isRegular?.(value) === false) this.isRegular = false
-    const copy = kind.copy(value)
+    const isRegular = kind.isRegular?.(value) ?? true
+    if (!isRegular) this.isRegular = false
+    const copy = kind.copy(value, isRegular)
     this.#seen.set(value, copy)
-    kind.fill?.(copy, value, this.copy)
+    kind.fill?.(copy, value, this.copy, isRegular)
     return copy
   }
 
@@ -41,37 +42,19 @@ export class Walk {
 /** A copy of anything, where a walk was not regular. */
 export const copyGraph: Copier = (master) => new Walk().copy(master)
 
-/** A copy of an object of which a walk was regular: nothing is looked for that is known not to be there. */
+/** A copy of what a walk found regular: nothing is looked for that is known not to be there. */
 export function copyTree(value: unknown): unknown {
   const prototype: unknown = Object.getPrototypeOf(value)
   // Object.assign, for a spread is slower once it has seen more than three shapes (see results-rows.ts).
-  if (prototype === Object.prototype) return copyFields(Object.assign({}, value) as Fields)
-  if (prototype === Array.prototype) return copyElements((value as unknown[]).slice())
+  if (prototype === Object.prototype) return fillFields(Object.assign({}, value), copyTree)
+  if (prototype === Array.prototype) return fillElements((value as unknown[]).slice(), copyTree)
   if (prototype === Date.prototype) return new Date((value as Date).getTime())
   const object = value as object
   const kind = kindByPrototype(object)
   if (kind === undefined) return object
-  const copy = kind.copy(object)
-  kind.fill?.(copy, object, copyPart)
+  const copy = kind.copy(object, true)
+  kind.fill?.(copy, object, copyPart, true)
   return copy
 }
 
-/** A copy of a part, where it is an object. */
-export const copyPart = (part: unknown) => (isObject(part) ? copyTree(part) : part)
-
-/** Replaces the objects that lie in fresh fields. */
-export function copyFields(copy: Fields): Fields {
-  for (const key in copy) {
-    const part = copy[key]
-    if (typeof part === 'object' && part !== null) copy[key] = copyTree(part)
-  }
-  return copy
-}
-
-function copyElements(copy: unknown[]): unknown[] {
-  for (let index = 0; index < copy.length; index++) {
-    const part = copy[index]
-    if (typeof part === 'object' && part !== null) copy[index] = copyTree(part)
-  }
-  return copy
-}
+const copyPart = (part: unknown) => (isObject(part) ? copyTree(part) : part)

@@ -28,10 +28,10 @@ export function reopen(open: ReadonlySet<object>): Copier {
     if (!isObject(value)) return value
     const kind = kindOf(value)
     if (kind === undefined) return value
-    if (kind.lock === undefined) return kind.copy(value)
+    if (kind.lock === undefined) return kind.copy(value, true)
     if (!open.has(value)) return value
-    const copy = kind.copy(value)
-    kind.fill?.(copy, value, renew)
+    const copy = kind.copy(value, true)
+    kind.fill?.(copy, value, renew, true)
     if (kind.lock !== null) Object.setPrototypeOf(copy, kind.lock)
     return Object.freeze(copy)
   }

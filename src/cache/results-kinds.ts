@@ -11,9 +11,9 @@ export interface Kind<T extends object = object> {
   /** Whether this is one inside too, not only by its prototype. */
   is(value: object): boolean
   /** A new one. Fields and elements in it are still the original's; a Map or Set is empty until `fill`. */
-  copy(value: T): T
+  copy(value: T, isRegular: boolean): T
   /** Puts into a new copy what `inner` makes of the original's parts; absent where there are no parts. */
-  fill?(copy: T, value: T, inner: Inner): void
+  fill?(copy: T, value: T, inner: Inner, isRegular: boolean): void
   /** Whether all that lies in it lies in its fields. */
   readonly hasFields?: true
   /** What lies in it. */
@@ -23,7 +23,10 @@ export interface Kind<T extends object = object> {
    * `Object.freeze` does not reach (the content of a Date, Map or Set); absent where it cannot be.
    */
   readonly lock?: object | null
-  /** Whether a copier that looks at nothing but enumerable string keys and indexes gets all of it right. */
+  /**
+   * Whether it is as nearly all are: no symbol keys and no field `__proto__`, no holes and nothing beside the
+   * elements. Absent where it always is.
+   */
   isRegular?(value: T): boolean
 }
 
@@ -31,16 +34,40 @@ export function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null
 }
 
+/** Replaces the objects that lie in the fields of a regular copy. */
+export function fillFields(copy: Fields, inner: Inner): Fields {
+  for (const key in copy) {
+    const part = copy[key]
+    if (typeof part === 'object' && part !== null && Object.hasOwn(copy, key)) copy[key] = inner(part)
+  }
+  return copy
+}
+
+/** Replaces the objects among the elements of a regular copy. */
+export function fillElements(copy: unknown[], inner: Inner): unknown[] {
+  for (let index = 0; index < copy.length; index++) {
+    const part = copy[index]
+    if (typeof part === 'object' && part !== null) copy[index] = inner(part)
+  }
+  return copy
+}
+
 const always = () => true
+
+/** Replaces what lies under any keys at all. */
+function fillAll(copy: object, inner: Inner): void {
+  for (const key of Reflect.ownKeys(copy)) {
+    const part: unknown = Reflect.get(copy, key)
+    if (isObject(part)) Reflect.set(copy, key, inner(part))
+  }
+}
 
 /** Own enumerable fields; what is not enumerable is left out, of a getter the value is taken. */
 const fields: Omit<Kind<Fields>, 'copy'> = {
   is: always,
-  fill(copy, _, inner) {
-    for (const key of Reflect.ownKeys(copy)) {
-      const part = copy[key]
-      if (isObject(part)) copy[key] = inner(part)
-    }
+  fill(copy, _, inner, isRegular) {
+    if (isRegular) fillFields(copy, inner)
+    else fillAll(copy, inner)
   },
   hasFields: true,
   parts: (value) => Reflect.ownKeys(value).map((key) => value[key]),
@@ -70,14 +97,16 @@ function isDense(array: readonly unknown[]): boolean {
 
 const array: Kind<unknown[]> = {
   is: Array.isArray,
-  copy(value) {
-    if (isDense(value)) return Array.from(value)
+  copy(value, isRegular) {
+    if (isRegular) return Array.from(value)
     const copy: unknown[] = []
     copy.length = value.length
     return Object.assign(copy, value)
   },
-  // By keys: an array may be sparse and very long, and may have further properties, as a RegExp's match does.
-  fill: fields.fill as unknown as NonNullable<Kind<unknown[]>['fill']>,
+  fill(copy, _, inner, isRegular) {
+    if (isRegular) fillElements(copy, inner)
+    else fillAll(copy, inner)
+  },
   parts: (value) => Object.values(value),
   lock: null,
   isRegular: (value) => isDense(value) && Object.getOwnPropertySymbols(value).length === 0,

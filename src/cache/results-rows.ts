@@ -1,5 +1,5 @@
-import { type Copier, copyFields, copyTree } from './results-copy.ts'
-import { type Fields, isObject, kindByPrototype } from './results-kinds.ts'
+import { type Copier, copyTree } from './results-copy.ts'
+import { type Fields, fillFields, isObject, kindByPrototype } from './results-kinds.ts'
 
 /** Copies an object of fields, and nothing that lies in it. */
 type Spread = (fields: object) => Fields
@@ -36,7 +36,7 @@ interface Shape {
 }
 
 function shapeBy(spread: Spread): Shape {
-  const row = (master: object) => copyFields(spread(master))
+  const row = (master: object) => fillFields(spread(master), copyTree)
   return {
     row: row as Copier,
     flatRow: spread as Copier,
@@ -122,7 +122,7 @@ function copierOfNested(master: object): Copier | undefined {
   }
   if (!hasRows) return undefined
   return (value) => {
-    const copy = kind.copy(value as object) as Fields
+    const copy = kind.copy(value as object, true) as Fields
     for (const [index, name] of names.entries()) copy[name] = copiers[index]?.(copy[name])
     return copy
   }

@@ -1,5 +1,6 @@
 import { copyGraph, Walk } from './results-copy.ts'
 import { copyFrozenGraph, lock, reopen } from './results-freeze.ts'
+import { isObject } from './results-kinds.ts'
 import { copierOf } from './results-rows.ts'
 
 export { sizeOf } from './results-size.ts'
@@ -48,7 +49,7 @@ export interface Kept {
  * @throws what a getter of the value throws, and RangeError where it is nested deeper than the stack is
  */
 export function keep(value: unknown, mode: ResultsMode): Kept {
-  if (mode === 'share') return { master: value, give: undefined }
+  if (mode === 'share' || !isObject(value)) return { master: value, give: undefined }
   const walk = new Walk()
   const master = walk.copy(value)
   if (walk.count === 0) return { master, give: undefined }

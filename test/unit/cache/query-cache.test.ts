@@ -53,7 +53,7 @@ describe('a cached function', () => {
     const { cache, clock, next } = setUp()
     const short = cachedQuery({ cache, key: 'short', ttlMs: 10 })(next)
     const byValue = cachedQuery({ cache, key: 'by-value', ttlMs: (value: number, id: number) => value * id })(
-      next,
+      (_id: number) => next(),
     )
     expect(await short()).toBe(1)
     expect(await byValue(5)).toBe(2)
@@ -66,7 +66,7 @@ describe('a cached function', () => {
 
   it('keeps null and undefined as values', async () => {
     const { cache } = setUp()
-    const load = vi.fn(async (value: null | undefined) => value)
+    const load = vi.fn(async (value?: null) => value)
     const fn = cachedQuery({ cache })(load)
     expect([await fn(null), await fn(null), await fn(undefined), await fn()]).toEqual([
       null,
