@@ -76,18 +76,3 @@ describe('a method with the legacy decorator', () => {
     >()
   })
 })
-
-// What follows is checked by the compiler alone.
-export class Wrong {
-  // @ts-expect-error a method that does not return a promise
-  @cachedQuery({ cache })
-  sync(): number {
-    return 1
-  }
-
-  // @ts-expect-error keyOf takes a string, the method a number
-  @cachedQuery({ cache, keyOf: (id: string) => [id] })
-  async wrongKey(id: number): Promise<number> {
-    return id
-  }
-}
