@@ -1,0 +1,3 @@
+import { describeRuntime } from './runtime.ts'
+
+describeRuntime(`Node ${process.versions.node}`, () => process.execPath)
