@@ -11,6 +11,17 @@ export {
   limiter,
 } from '../core/limiter.ts'
 export {
+  type Retry,
+  type RetryAttempt,
+  RetryDeadlineError,
+  type RetryEvents,
+  type RetryOptions,
+  type RetryRunOptions,
+  type RetryStats,
+  type RetryStop,
+  retry,
+} from '../core/retry.ts'
+export {
   type ClassifyOptions,
   classifyError,
   type ErrorClass,

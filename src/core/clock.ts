@@ -8,16 +8,25 @@ export type TimerHandle = object
 export interface Clock {
   /** Milliseconds on a monotonic scale with an arbitrary zero; may have fractions. */
   now(): number
-  /** Calls `callback` once after `ms` milliseconds. Does not keep the process alive. */
-  setTimeout(callback: () => void, ms: number): TimerHandle
+  /**
+   * Calls `callback` once after `ms` milliseconds. Does not keep the process alive, unless `keepAlive` says that a
+   * caller waits for it who has nothing else under way.
+   */
+  setTimeout(callback: () => void, ms: number, keepAlive?: boolean): TimerHandle
   /** Forgets a timer; a timer that has fired is ignored. */
   clearTimeout(handle: TimerHandle): void
 }
 
+/** What Node's timers can count, in milliseconds (24.8 days); a longer one would fire at once. */
+export const longestTimerMs = 2 ** 31 - 1
+
 /** The monotonic clock of the process (`performance.now`). */
 export const systemClock: Clock = Object.freeze({
   now: () => performance.now(),
-  setTimeout: (callback: () => void, ms: number) => setTimeout(callback, ms).unref(),
+  setTimeout: (callback: () => void, ms: number, keepAlive = false) => {
+    const timer = setTimeout(callback, ms)
+    return keepAlive ? timer : timer.unref()
+  },
   clearTimeout: (handle: TimerHandle) => clearTimeout(handle as NodeJS.Timeout),
 })
 

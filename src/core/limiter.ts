@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
 import pLimit, { type LimitFunction } from 'p-limit'
-import { type Clock, systemClock } from './clock.ts'
+import { type Clock, longestTimerMs, systemClock } from './clock.ts'
 import { InvalidArgumentError, MillraceError } from './errors.ts'
 import { type EventOf, Events, type Listener } from './events.ts'
 import { Fifo } from './fifo.ts'
@@ -295,9 +295,6 @@ class QueuedLimiter implements Limiter {
     return error
   }
 }
-
-/** What Node's timers can count; a longer wait is one without a timeout. */
-const longestTimerMs = 2 ** 31 - 1
 
 /** `run` gives a promise whatever happens, so a misuse rejects too. */
 const misuse = (message: string): Promise<never> =>

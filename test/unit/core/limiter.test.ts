@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { getEventListeners } from 'node:events'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { InvalidArgumentError, MillraceError } from '../../../src/core/errors.ts'
@@ -209,27 +210,17 @@ describe('limiter', () => {
       const clock = new ManualClock()
       const limit = limiter({ maxConcurrent: 1, clock })
       const signal = new AbortController().signal
-      let listeners = 0
-      const add = signal.addEventListener.bind(signal)
-      const remove = signal.removeEventListener.bind(signal)
-      signal.addEventListener = (...args: Parameters<typeof add>) => {
-        listeners++
-        add(...args)
-      }
-      signal.removeEventListener = (...args: Parameters<typeof remove>) => {
-        listeners--
-        remove(...args)
-      }
+      const held = () => [getEventListeners(signal, 'abort').length, clock.pendingTimers]
       const running = openWork(limit)
       const timedOut = openWork(limit, { signal, deadlineMs: 10 })
       const served = openWork(limit, { signal, deadlineMs: 100 })
-      expect([listeners, clock.pendingTimers]).toEqual([2, 2])
+      expect(held()).toEqual([2, 2])
       await clock.advance(10)
       await expect(timedOut.result).rejects.toThrow()
-      expect([listeners, clock.pendingTimers]).toEqual([1, 1])
+      expect(held()).toEqual([1, 1])
       running.end('done')
       await running.result
-      expect([listeners, clock.pendingTimers]).toEqual([0, 0])
+      expect(held()).toEqual([0, 0])
       served.end('done')
       await served.result
     })
