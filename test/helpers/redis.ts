@@ -13,51 +13,59 @@ export async function findRedis(): Promise<string | undefined> {
   return process.env.REDIS_URL || ((await answers(usual)) ? usual : onPath('redis-server'))
 }
 
+/** A Redis, and the way to end it where it is one's own. */
+export interface Redis {
+  readonly url: string
+  stop(): Promise<void>
+}
+
 /**
  * A Redis for this file, there from the first `beforeAll` on: one that runs, which others may use as well, or one
  * of this file's own. Goes inside `needs('redis', ...)`.
  */
 export function useRedis(): { readonly url: string } {
-  let url = ''
-  let keeper: Keeper | undefined
+  let redis: Redis | undefined
 
   beforeAll(async () => {
     const found = await findRedis()
-    if (found === undefined) throw new Error('useRedis: there is no Redis; put it inside needs("redis", ...)')
-    if (found.includes('://')) {
-      url = found
-      if (!(await answers(url))) throw new Error(`useRedis: no Redis answers at ${new URL(url).host}`)
-      return
-    }
-    const port = await freePort()
-    url = `redis://127.0.0.1:${port}`
-    keeper = new Keeper(tmpdir())
-    await keeper.ready()
-    let hasEnded = false
-    keeper
-      .run({
-        file: found,
-        args: ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
-        env: {},
-        cwd: keeper.folder,
-      })
-      .catch(() => undefined)
-      .finally(() => {
-        hasEnded = true
-      })
-    while (!(await answers(url))) {
-      if (hasEnded) throw new Error(`useRedis: ${found} ended at its start`)
-      await sleep(10)
-    }
+    if (found === undefined) throw new Error("useRedis: there is no Redis; use it inside needs('redis', ...)")
+    redis = found.includes('://') ? await running(found) : await startRedis(found)
   })
 
-  afterAll(() => keeper?.stop())
+  afterAll(() => redis?.stop())
 
   return {
     get url() {
-      return url
+      if (redis === undefined) throw new Error('useRedis: the server is there only in hooks and tests')
+      return redis.url
     },
   }
+}
+
+async function running(url: string): Promise<Redis> {
+  if (!(await answers(url))) throw new Error(`useRedis: no Redis answers at ${new URL(url).host}`)
+  return { url, stop: async () => undefined }
+}
+
+/** Starts a Redis on a free port, which ends with this process. */
+export async function startRedis(program: string): Promise<Redis> {
+  const port = await freePort()
+  const url = `redis://127.0.0.1:${port}`
+  const keeper = new Keeper(tmpdir())
+  await keeper.ready()
+  const args = ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no']
+  let hasEnded = false
+  keeper
+    .run({ file: program, args, env: {}, cwd: keeper.folder })
+    .catch(() => undefined)
+    .finally(() => {
+      hasEnded = true
+    })
+  while (!(await answers(url))) {
+    if (hasEnded) throw new Error(`useRedis: ${program} ended at its start`)
+    await sleep(10)
+  }
+  return { url, stop: () => keeper.stop() }
 }
 
 /** Whether a Redis is there, with or without a password. */

@@ -11,16 +11,12 @@ interface Part {
 
 const parts = {
   chromium: {
-    find: () => [process.env.CHROMIUM_PATH, '/usr/bin/chromium'].find(canRun),
-    advice: 'install Chromium as /usr/bin/chromium, or set CHROMIUM_PATH',
+    find: () => [process.env.CHROMIUM_PATH || '/usr/bin/chromium'].find(canRun),
+    advice: 'install Chromium, or set CHROMIUM_PATH',
   },
   redis: {
     find: findRedis,
     advice: 'set REDIS_URL, or install redis-server',
-  },
-  root: {
-    find: () => (process.getuid?.() === 0 ? 'root' : undefined),
-    advice: 'run the tests as root',
   },
 } satisfies Record<string, Part>
 
@@ -53,8 +49,7 @@ export function onPath(program: string): string | undefined {
     .find(canRun)
 }
 
-function canRun(path: string | undefined): boolean {
-  if (path === undefined || path === '') return false
+function canRun(path: string): boolean {
   try {
     accessSync(path, constants.X_OK)
     return true

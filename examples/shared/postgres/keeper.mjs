@@ -94,8 +94,8 @@ process.umask(0)
 try {
   mkdirSync(folder, { mode: 0o711 })
   tell({ id: 0 })
+  // While the new server starts, not before it: what the dead left does not hold up the living.
+  sweep = removeDeadServers(dirname(folder), name).catch((error) => console.error(String(error)))
 } catch (error) {
   fail(0, error)
 }
-// While the new server starts, not before it: what the dead left does not hold up the living.
-sweep = removeDeadServers(dirname(folder), name).catch((error) => console.error(String(error)))

