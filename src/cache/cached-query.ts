@@ -4,7 +4,14 @@ import type { Call } from './engine.ts'
 import { parseKey } from './patterns.ts'
 import { type FreshnessOptions, freshnessRules, policyOf } from './policy.ts'
 import { CacheKey, defaultCache, engineOf, loadOf, policyOfCache, QueryCache } from './query-cache.ts'
-import { HOLDS_TRANSACTION, isTransactionHandle, type SegmentToken, tokenOf, type Where } from './segments.ts'
+import {
+  HOLDS_TRANSACTION,
+  isTransactionHandle,
+  quickTokenOf,
+  type SegmentToken,
+  tokenOf,
+  type Where,
+} from './segments.ts'
 import { childOf, Scope, type Slot } from './slots.ts'
 
 /** How one function is cached. `Args` are its arguments, `Value` what it resolves to. */
@@ -149,16 +156,15 @@ function wrap(fn: Fn, options: AnyOptions, prefix: readonly string[] | undefined
     policyOfCache(cache),
   )
 
-  /** The slot of a call, found without making anything. */
-  function find(self: unknown, args: readonly unknown[]): Slot | undefined {
+  /** The slot of a call whose key can be made at once, as those of most hits can. */
+  function quickFind(self: unknown, args: readonly unknown[]): Slot | undefined {
+    if (keyOf !== undefined && hasObject(args)) return undefined // there may be a signal or a transaction among them
+    const segments = keyOf === undefined ? args : segmentsOf(keyOf, self, args)
+    const length = keyOf === undefined ? givenLength(args) : segments.length
     let slot: Slot | undefined = engine.store.index.root
     for (let i = 0; slot !== undefined && i < base.length; i++) slot = childOf(slot, base[i])
     if (slot !== undefined && isScoped && isObject(self)) slot = childOf(slot, scopeOf(self))
-    const segments = keyOf === undefined ? args : segmentsOf(keyOf, self, args)
-    const wheres = keyOf === undefined ? argumentNames : segmentNames
-    const length = keyOf === undefined ? givenLength(args) : segments.length
-    for (let i = 0; slot !== undefined && i < length; i++)
-      slot = childOf(slot, tokenOf(segments[i], whereOf(wheres, i)))
+    for (let i = 0; slot !== undefined && i < length; i++) slot = childOf(slot, quickTokenOf(segments[i]))
     return slot
   }
 
@@ -170,17 +176,14 @@ function wrap(fn: Fn, options: AnyOptions, prefix: readonly string[] | undefined
     return tokens
   }
 
-  function callOf(
-    self: unknown,
-    args: unknown[],
-    keyArgs: readonly unknown[],
-    signal: SignalPlace | undefined,
-  ): Call {
-    const run = (loadSignal: () => AbortSignal) =>
-      fn.apply(self, signal === undefined ? args : signal.replacedBy(loadSignal()))
+  /** A call with its key; a signal among the arguments is taken out of the key and put into the load. */
+  function callOf(self: unknown, args: unknown[]): Call {
+    const place = hasObject(args) ? inspect(args) : undefined
+    const run = (signal: () => AbortSignal) =>
+      fn.apply(self, place === undefined ? args : place.replacedBy(signal()))
     return {
-      tokens: tokensOf(self, keyArgs),
-      signal: signal?.signal,
+      tokens: tokensOf(self, place?.otherArgs ?? args),
+      signal: place?.signal,
       load: loadOf(
         typeof ttlMs === 'function' ? { ...policy, ttlMs: (value) => ttlMs(value, ...args) } : policy,
         run,
@@ -196,13 +199,10 @@ function wrap(fn: Fn, options: AnyOptions, prefix: readonly string[] | undefined
 
   function cached(this: unknown, ...args: unknown[]): unknown {
     try {
-      const signal = hasObject(args) ? inspect(args) : undefined
-      const keyArgs = signal === undefined ? args : signal.otherArgs
-      const slot = find(this, keyArgs)
-      if (slot === undefined || !engine.isFresh(slot)) return engine.miss(callOf(this, args, keyArgs, signal))
-      if (signal?.signal.aborted === true) return Promise.reject(signal.signal.reason)
+      const slot = quickFind(this, args)
+      if (slot === undefined || !engine.isFresh(slot)) return engine.get(callOf(this, args))
       if (policy.refreshAheadRatio !== undefined && engine.isDueForRefresh(slot, policy)) {
-        engine.refreshInBackground(callOf(this, args, keyArgs, undefined))
+        engine.refreshInBackground(callOf(this, args))
       }
       return engine.hit(slot)
     } catch (error) {
@@ -213,15 +213,14 @@ function wrap(fn: Fn, options: AnyOptions, prefix: readonly string[] | undefined
 
   const ofCall = {
     keyOf(...args: unknown[]) {
-      const signal = hasObject(args) ? inspect(args) : undefined
-      return new CacheKey(tokensOf(undefined, signal?.otherArgs ?? args))
+      const place = hasObject(args) ? inspect(args) : undefined
+      return new CacheKey(tokensOf(undefined, place?.otherArgs ?? args))
     },
     invalidate(...args: unknown[]) {
       return cache.invalidate(ofCall.keyOf(...args))
     },
     async refresh(...args: unknown[]) {
-      const signal = hasObject(args) ? inspect(args) : undefined
-      return engine.refresh(callOf(undefined, args, signal?.otherArgs ?? args, signal))
+      return engine.refresh(callOf(undefined, args))
     },
   }
   Object.defineProperty(cached, 'name', { value: fn.name, configurable: true })

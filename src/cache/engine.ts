@@ -160,9 +160,14 @@ export class Engine {
     return this.#board(slot, call)
   }
 
-  /** Serves a key that has no fresh value: a stale one within its bounds, or what a load brings. */
-  miss(call: Call): Promise<unknown> {
+  /** Serves a key with what is kept, or with what a load brings. */
+  get(call: Call): Promise<unknown> {
+    if (call.signal?.aborted === true) return Promise.reject(call.signal.reason)
     const slot = this.store.index.ensure(call.tokens)
+    if (this.isFresh(slot)) {
+      if (this.isDueForRefresh(slot, call.load.policy)) this.refreshInBackground(call)
+      return this.hit(slot)
+    }
     if (slot.policy !== undefined && !this.isFailure(slot)) {
       const { staleWhileRevalidateMs, staleIfErrorMs } = slot.policy
       const late = this.now() - slot.expiresAt
@@ -259,9 +264,10 @@ export class Engine {
 
   /** Lets a caller wait for the load of a slot, which is begun where there is none. */
   #board(slot: Slot, call: Call): Promise<unknown> {
-    const { signal } = call
-    if (this.#closed) return this.#refuse(slot, new CacheClosedError(this.name))
-    if (signal?.aborted === true) return this.#refuse(slot, signal.reason)
+    if (this.#closed) {
+      this.store.index.prune(slot)
+      return Promise.reject(new CacheClosedError(this.name))
+    }
     const outer = currentLoad()
     const joined = slot.flight
     if (outer !== undefined && joined?.isWaitingFor(outer) === true) {
@@ -278,11 +284,6 @@ export class Engine {
       this.#begin(flight) // the outer load's place is enough for both
     }
     return this.#wait(flight, call, joined === undefined, outer)
-  }
-
-  #refuse(slot: Slot, reason: unknown): Promise<never> {
-    this.store.index.prune(slot)
-    return Promise.reject(reason)
   }
 
   #wait(flight: Flight, call: Call, first: boolean, outer: Flight | undefined): Promise<unknown> {

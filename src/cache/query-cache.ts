@@ -214,29 +214,22 @@ export class QueryCache {
   ): Promise<V> {
     const engine = this.#engine
     const made = this.#keyOf(key)
-    const slot = made.slotIn(engine)
-    const fresh = slot !== undefined && engine.isFresh(slot)
-    if (fresh && options === undefined && this.#policy.refreshAheadRatio === undefined) {
-      return engine.hit(slot) as Promise<V>
+    if (options === undefined && this.#policy.refreshAheadRatio === undefined) {
+      const slot = made.slotIn(engine)
+      if (slot !== undefined && engine.isFresh(slot)) return engine.hit(slot) as Promise<V>
     }
     const policy = options === undefined ? this.#policy : policyOf(checkedGetOptions(options), this.#policy)
-    const call = {
+    const run = (signal: () => AbortSignal) =>
+      load({
+        get signal() {
+          return signal()
+        },
+      })
+    return engine.get({
       tokens: made.tokens,
       signal: options?.signal,
-      load: loadOf(
-        policy,
-        (signal) =>
-          load({
-            get signal() {
-              return signal()
-            },
-          }),
-        { ...options },
-      ),
-    }
-    if (!fresh) return engine.miss(call) as Promise<V>
-    if (engine.isDueForRefresh(slot, policy)) engine.refreshInBackground(call)
-    return engine.hit(slot) as Promise<V>
+      load: loadOf(policy, run, options ?? {}),
+    }) as Promise<V>
   }
 
   /** The value of a key, if it is held and fresh; counts as no hit and loads nothing. */

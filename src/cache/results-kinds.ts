@@ -98,7 +98,7 @@ function isDense(array: readonly unknown[]): boolean {
 const array: Kind<unknown[]> = {
   is: Array.isArray,
   copy(value, isRegular) {
-    if (isRegular) return Array.from(value)
+    if (isRegular) return Array.prototype.slice.call(value)
     const copy: unknown[] = []
     copy.length = value.length
     return Object.assign(copy, value)

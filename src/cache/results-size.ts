@@ -5,10 +5,13 @@ import { isObject, type Kind, kindOf } from './results-kinds.ts'
  * (Node 20; Node 24 differs by 16 bytes for a Date and by 8 for an ArrayBuffer).
  */
 const WORD = 8
-const OBJECT = 24
 const DOUBLE = 16
 const STRING = 16
 const BIGINT = 16
+/** With room for four fields; further ones lie in a list that grows by three. */
+const OBJECT = 56
+const OBJECT_LIST = 16
+const INSTANCE = 24
 const ARRAY = 48
 const DATE = 112
 const MAP = 72
@@ -22,8 +25,12 @@ const VIEW = 184
 const REG_EXP = 64
 const URL_OBJECT = 256
 const FUNCTION = 64
-/** Beyond this an object is taken for a dictionary, which shares neither its layout nor its keys with others. */
-const MAX_SHARED_FIELDS = 128
+/** What V8 notes of each key where it cannot share that with other objects. */
+const OWN_KEY = 104
+/** Wider than this an object is taken for one whose keys are its own, as those of `{ [id]: row }` are. */
+const MAX_SHARED_KEYS = 128
+/** From here on V8 keeps an object as a dictionary. */
+const DICTIONARY_KEYS = 1_020
 /** Up to here an array is counted as if it had no holes. */
 const MAX_DENSE = 1_024
 
@@ -36,14 +43,14 @@ const TWO_BYTE = /[^\0-\xff]/
  * Shared parts (class instances, functions) count for themselves and their own primitive fields, not for what
  * they lead to. Not counted: hidden classes, and what a string may be a slice of.
  *
- * Against the real growth: rows, nested JSON, strings and buffers within 10 %; JSON text that was parsed up to
- * half above, since V8 keeps equal short strings once there.
+ * Against the real growth (`npm run bench -- results`): rows, nested JSON, numbers, strings, bytes, Map and Set
+ * within 10 %; JSON that was parsed 15 % above, since V8 keeps equal short strings once there.
  */
 export function sizeOf(value: unknown): number {
-  return sizeOfPart(value, new Set())
+  return sizeOfPart(value)
 }
 
-function sizeOfPart(value: unknown, seen: Set<object>): number {
+function sizeOfPart(value: unknown, seen = new Set<object>()): number {
   switch (typeof value) {
     case 'string':
       return sizeOfString(value)
@@ -70,15 +77,8 @@ function sizeOfString(text: string): number {
 function sizeOfObject(value: object, seen: Set<object>): number {
   const kind = kindOf(value)
   if (kind === undefined) return sizeOfShared(value)
-  const size = sizeItself(value, kind)
-  // V8 lays numbers that are alone in an array into it.
-  if (Array.isArray(value) && value.every((part) => typeof part === 'number')) return size
-  return sizeOfParts(kind.parts?.(value), size, seen)
-}
-
-function sizeOfParts(parts: Iterable<unknown> | undefined, itself: number, seen: Set<object>): number {
-  let size = itself
-  for (const part of parts ?? []) size += sizeOfPart(part, seen)
+  let size = sizeItself(value, kind)
+  for (const part of kind.parts?.(value) ?? []) size += sizeOfPart(part, seen)
   return size
 }
 
@@ -97,11 +97,15 @@ function sizeItself(value: object, kind: Kind): number {
 
 function sizeOfFields(value: object): number {
   const keys = Object.keys(value)
-  if (keys.length <= MAX_SHARED_FIELDS && Object.getPrototypeOf(value) !== null) {
-    return OBJECT + WORD * keys.length
-  }
-  return keys.reduce((size, key) => size + sizeOfString(key), OBJECT + dictionary(keys.length))
+  const count = keys.length
+  const isBare = Object.getPrototypeOf(value) === null
+  if (count <= MAX_SHARED_KEYS && !isBare) return OBJECT + listOf(count - 4)
+  const ofKeys = keys.reduce((size, key) => size + sizeOfString(key), 0)
+  if (count <= DICTIONARY_KEYS && !isBare) return OBJECT + listOf(count - 4) + ofKeys + OWN_KEY * count
+  return OBJECT + dictionary(count) + (count <= MAX_SHARED_KEYS ? 0 : ofKeys)
 }
+
+const listOf = (count: number) => (count <= 0 ? 0 : OBJECT_LIST + 3 * WORD * Math.ceil(count / 3))
 
 function sizeOfArray(value: readonly unknown[]): number {
   const { length } = value
@@ -113,8 +117,9 @@ function sizeOfArray(value: readonly unknown[]): number {
 function sizeOfShared(value: object): number {
   if (ArrayBuffer.isView(value)) return VIEW + value.byteLength
   const fields = Object.values(value)
-  const primitives = fields.filter((field) => !isObject(field) && typeof field !== 'function')
-  return sizeOfParts(primitives, OBJECT + WORD * fields.length, new Set())
+  let size = INSTANCE + WORD * fields.length
+  for (const field of fields) if (!isObject(field) && typeof field !== 'function') size += sizeOfPart(field)
+  return size
 }
 
 /** V8's table for this many named or numbered properties. */

@@ -47,6 +47,31 @@ export function isTransactionHandle(value: object): boolean {
   return isKysely(value) ? value.isTransaction : isPgClient(value)
 }
 
+/** A token that no slot has. */
+const UNKNOWN = new Identity('unknown')
+
+/**
+ * The token of a value where it can be had at once: of primitives, and of flat objects that are remembered.
+ * Those are never a handle and hold no signal. For anything else a token that no slot has.
+ */
+export function quickTokenOf(value: unknown): SegmentToken {
+  switch (typeof value) {
+    case 'string':
+      return value.charCodeAt(0) === 0 ? UNKNOWN : value
+    case 'number':
+      return value === 0 ? (Object.is(value, -0) ? NEGATIVE_ZERO : 0) : value
+    case 'object':
+      if (value === null) return null
+      return Object.getPrototypeOf(value) === Object.prototype ? (flatToken(value) ?? UNKNOWN) : UNKNOWN
+    case 'undefined':
+    case 'boolean':
+    case 'bigint':
+      return value
+    default:
+      return UNKNOWN
+  }
+}
+
 /**
  * The token of one value of a key.
  *
@@ -55,27 +80,13 @@ export function isTransactionHandle(value: object): boolean {
  * @throws HOLDS_TRANSACTION for a transaction
  */
 export function tokenOf(value: unknown, where: Where): SegmentToken {
-  switch (typeof value) {
-    case 'string':
-      return value.charCodeAt(0) === 0 ? MARK + encodeString(value) : value
-    case 'number':
-      return value === 0 && Object.is(value, -0) ? NEGATIVE_ZERO : value
-    case 'object':
-      if (value === null) return null
-      if (Object.getPrototypeOf(value) === Object.prototype) {
-        const known = flatToken(value)
-        if (known !== undefined) return known
-        const token = MARK + encodeObject(value, where, 0)
-        rememberFlatToken(value, token)
-        return token
-      }
-      return isHandle(value) ? identityOf(value) : MARK + encodeObject(value, where, 0)
-    case 'function':
-    case 'symbol':
-      return MARK + encode(value, where, 0)
-    default:
-      return value as bigint | boolean | undefined
-  }
+  const quick = quickTokenOf(value)
+  if (quick !== UNKNOWN) return quick
+  if (typeof value === 'string') return MARK + encodeString(value)
+  if (typeof value !== 'object' || value === null) return MARK + encode(value, where, 0)
+  if (Object.getPrototypeOf(value) !== Object.prototype && isHandle(value)) return identityOf(value)
+  const token = MARK + encodeObject(value, where, 0)
+  return Object.getPrototypeOf(value) === Object.prototype ? rememberFlatToken(value, token) : token
 }
 
 /** Names a value in an error, when there is one: built only then. */
