@@ -1,0 +1,237 @@
+import { AsyncResource } from 'node:async_hooks'
+import type { Clock } from '../clock.ts'
+import { isPgPool, type PgClient, type PgPool } from '../pg.ts'
+import { Hooks, Refusal } from './hooks.ts'
+import { queryClassOf } from './limited-query.ts'
+import type { Observer } from './observer.ts'
+import {
+  isConfig,
+  isSubmittable,
+  type QueryCallback,
+  type QueryConfig,
+  type QueryFunction,
+  type SeamClient,
+  type Submittable,
+} from './pg-client.ts'
+import { carrying, observedQuery, settleWithResult, sourceOf } from './pg-query.ts'
+import { pgSession } from './pg-session.ts'
+import type { Session } from './session.ts'
+import { SeamStatement } from './statement.ts'
+
+type ConnectCallback = (error: unknown, client?: PgClient, release?: unknown) => void
+type ConnectFunction = (callback?: ConnectCallback) => unknown
+
+/** The `query` of a client as it is without any seam. */
+const unobserved = new WeakMap<object, QueryFunction>()
+
+/** One seam over a pool and its clients, or over a single client. It can be taken off and put on again. */
+class PgSeam {
+  readonly hooks = new Hooks()
+  readonly #clock: Clock
+  readonly #sessions = new WeakMap<object, Session>()
+  readonly #watched = new WeakSet<object>()
+  #restore: (() => void) | undefined
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  install(target: PgPool | PgClient): void {
+    if (!isPgPool(target)) {
+      this.watch(target)
+      return
+    }
+    if (this.#restore !== undefined) return
+    const restoreConnect = replace(target, 'connect', connectOf(target, this))
+    const restoreQuery = replace(target, 'query', queryOf(target, this.hooks, this.#clock))
+    this.#restore = () => {
+      restoreConnect()
+      restoreQuery()
+    }
+  }
+
+  /** Clients are put back when they are next used. */
+  uninstall(): void {
+    this.#restore?.()
+    this.#restore = undefined
+  }
+
+  /** Observes a client's `query`, which keeps its session as long as it lives. */
+  watch(client: PgClient): void {
+    if (this.#watched.has(client)) return
+    this.#watched.add(client)
+    const original: QueryFunction = client.query
+    if (!unobserved.has(client)) unobserved.set(client, original)
+    const session =
+      this.#sessions.get(client) ?? pgSession(this.hooks, this.#clock, client as SeamClient, original)
+    this.#sessions.set(client, session)
+    const restore = replace(
+      client,
+      'query',
+      observedQuery(session, client as SeamClient, original, () => {
+        if (!restore()) return
+        this.#watched.delete(client)
+        if (client.query === unobserved.get(client)) unobserved.delete(client)
+      }),
+    )
+  }
+}
+
+const seams = new WeakMap<object, PgSeam>()
+
+/** Observes a pool in place (`query`, `connect`, and the `query` of each client that it hands out), or a client. */
+export function observePg(target: PgPool | PgClient, observers: readonly Observer[], clock: Clock): void {
+  const seam = seams.get(target) ?? new PgSeam(clock)
+  seams.set(target, seam)
+  seam.hooks.add(observers)
+  seam.install(target)
+}
+
+/** Takes observers off a pool or client, all by default. */
+export function unobservePg(target: object, observers: readonly Observer[] | undefined): void {
+  const seam = seams.get(target)
+  if (seam === undefined) return
+  seam.hooks.remove(observers ?? seam.hooks.observers)
+  if (!seam.hooks.listening) seam.uninstall()
+}
+
+/** Who observes a pool in place. */
+export function observersOf(target: object): readonly Observer[] {
+  return seams.get(target)?.hooks.observers ?? []
+}
+
+/** A client's `query` as it is without any seam. */
+export function unobservedQuery(client: PgClient): QueryFunction {
+  return unobserved.get(client) ?? client.query
+}
+
+/** Puts a method of the seam in the place of a target's own, and, when asked, back, unless somebody replaced it since. */
+function replace(target: object, name: 'query' | 'connect', method: unknown): () => boolean {
+  const methods = target as Record<string, unknown>
+  const own = Object.getOwnPropertyDescriptor(target, name)
+  Object.defineProperty(target, name, {
+    value: method,
+    configurable: true,
+    writable: true,
+    enumerable: false,
+  })
+  return () => {
+    if (methods[name] !== method) return false
+    if (own === undefined) delete methods[name]
+    else Object.defineProperty(target, name, own)
+    return true
+  }
+}
+
+function connectOf(pool: PgPool, seam: PgSeam): ConnectFunction {
+  const original: ConnectFunction = pool.connect
+  return (callback) => {
+    if (typeof callback === 'function') {
+      return original.call(pool, (error, client, release) => {
+        if (client !== undefined && client !== null) seam.watch(client)
+        callback(error, client, release)
+      })
+    }
+    return (original.call(pool, callback) as Promise<PgClient>).then((client) => {
+      seam.watch(client)
+      return client
+    })
+  }
+}
+
+/**
+ * `pool.query` shows its statement at once, where the caller's stack is, and before it asks for a connection that
+ * a refused statement does not need. The client that it gets in the end only finds the statement on its way.
+ */
+function queryOf(pool: PgPool, hooks: Hooks, clock: Clock): QueryFunction {
+  const original: QueryFunction = pool.query
+  const queryClass = queryClassOf(pool as PgPool & { readonly Client: unknown })
+
+  return (config, values, callback) => {
+    if (!hooks.listening || !(isConfig(config) || isSubmittable(config))) {
+      return original.call(pool, config, values, callback)
+    }
+    const statement = new SeamStatement(hooks, clock, sourceOf(config, values, queryClass))
+    const given = typeof values === 'function' ? undefined : values
+    const back = typeof values === 'function' ? values : callback
+    return typeof back === 'function'
+      ? calledBack(statement, config, given, back as QueryCallback)
+      : promised(statement, config, given)
+  }
+
+  function promised(
+    statement: SeamStatement,
+    config: string | QueryConfig | Submittable,
+    values: unknown,
+  ): Promise<unknown> {
+    let wait: Promise<void> | undefined
+    try {
+      wait = statement.present()
+    } catch (refusal) {
+      return Promise.reject(refuse(statement, refusal))
+    }
+    const go = () =>
+      (original.call(pool, carrying(statement, config), values) as Promise<unknown>).then(
+        (result) => {
+          const error = settle(statement, undefined, result)
+          if (error !== undefined) throw error
+          return result
+        },
+        (error: unknown) => {
+          settle(statement, error, undefined)
+          throw error
+        },
+      )
+    if (wait === undefined) return go()
+    return wait.then(go, (refusal: unknown) => {
+      throw refuse(statement, refusal)
+    })
+  }
+
+  function calledBack(
+    statement: SeamStatement,
+    config: string | QueryConfig | Submittable,
+    values: unknown,
+    callback: QueryCallback,
+  ): undefined {
+    const context = new AsyncResource('millrace:statement')
+    const settled: QueryCallback = (error, result) => {
+      const failure = context.runInAsyncScope(() => settle(statement, error, result))
+      if (failure) callback(failure)
+      else callback(error, result)
+    }
+    const go = () => {
+      original.call(pool, carrying(statement, config), values, settled)
+    }
+    const refused = (refusal: unknown) => process.nextTick(callback, refuse(statement, refusal))
+    try {
+      const wait = statement.present()
+      if (wait === undefined) go()
+      else wait.then(go, refused)
+    } catch (refusal) {
+      refused(refusal)
+    }
+    return undefined
+  }
+}
+
+/** @returns the error that the caller gets, `undefined` for none */
+function settle(statement: SeamStatement, error: unknown, result: unknown): unknown {
+  const { connection } = statement
+  if (connection === undefined) {
+    // No client was to be had.
+    statement.settled = true
+    statement.conclude({ error }, false)
+    return error
+  }
+  if (!error) return settleWithResult(connection, statement, result)
+  connection.settle(statement, { error })
+  return error
+}
+
+function refuse(statement: SeamStatement, refusal: unknown): unknown {
+  const error = refusal instanceof Refusal ? refusal.error : refusal
+  statement.settled = true
+  statement.conclude({ error }, false)
+  return error
+}
