@@ -48,7 +48,7 @@ export function shapeOf(text: string, simple: boolean): SqlShape {
 export function isBoundable(text: string): boolean {
   if (text.indexOf(';') !== -1 && commandsOf(text).length !== 1) return false
   const first = new Tokens(text).next()
-  return first !== undefined && (boundable.has(wordOf(first)) || first.text === '(')
+  return boundable.has(wordOf(first)) || isSymbol(first, '(')
 }
 
 const boundable = new Set(['select', 'insert', 'update', 'delete', 'merge', 'with', 'values', 'table'])
@@ -70,7 +70,7 @@ const tokensOfInterest = 6
 
 function firstTokens(tokens: Tokens): Token[] {
   const first: Token[] = []
-  for (let token = tokens.next(); token !== undefined && token.text !== ';'; token = tokens.next()) {
+  for (let token = tokens.next(); token !== undefined && !isSymbol(token, ';'); token = tokens.next()) {
     first.push(token)
     if (first.length === tokensOfInterest) break
   }
@@ -89,12 +89,12 @@ function commandsOf(text: string): Token[][] {
   let blocks = 0
   for (let token = tokens.next(); token !== undefined; token = tokens.next()) {
     const word = wordOf(token)
-    if (token.text === '(') parentheses += 1
-    else if (token.text === ')') parentheses -= 1
+    if (isSymbol(token, '(')) parentheses += 1
+    else if (isSymbol(token, ')')) parentheses -= 1
     else if (word === 'begin' && isRoutine(command)) blocks += 1
     else if (word === 'case' && blocks > 0) blocks += 1
     else if (word === 'end' && blocks > 0) blocks -= 1
-    else if (token.text === ';' && parentheses <= 0 && blocks === 0) {
+    else if (isSymbol(token, ';') && parentheses <= 0 && blocks === 0) {
       if (command.length > 0) commands.push(command)
       command = []
       continue
@@ -110,6 +110,9 @@ function isRoutine([first, second, third, fourth]: readonly Token[]): boolean {
   const kind = wordOf(second) === 'or' && wordOf(third) === 'replace' ? wordOf(fourth) : wordOf(second)
   return kind === 'function' || kind === 'procedure'
 }
+
+const isSymbol = (token: Token | undefined, text: string): boolean =>
+  token?.kind === 'symbol' && token.text === text
 
 /** An unquoted word in lower case; '' for everything else. */
 const wordOf = (token: Token | undefined): string => (token?.kind === 'word' ? token.text.toLowerCase() : '')

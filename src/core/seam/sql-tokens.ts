@@ -11,6 +11,9 @@ const quote = code("'")
 const doubleQuote = code('"')
 const dollar = code('$')
 const backslash = code('\\')
+const minus = code('-')
+const slash = code('/')
+const star = code('*')
 
 /**
  * The tokens of a text by PostgreSQL's lexical rules, without whitespace and comments. What is not closed ends
@@ -101,10 +104,10 @@ export class Tokens {
     const text = this.#text
     for (;;) {
       while (isSpace(text.charCodeAt(this.#at))) this.#at += 1
-      if (text.startsWith('--', this.#at)) {
+      if (this.#isPair(minus, minus)) {
         const end = text.indexOf('\n', this.#at)
         this.#at = end === -1 ? text.length : end + 1
-      } else if (text.startsWith('/*', this.#at)) {
+      } else if (this.#isPair(slash, star)) {
         this.#skipComment()
       } else {
         return
@@ -112,12 +115,15 @@ export class Tokens {
     }
   }
 
+  #isPair(first: number, second: number): boolean {
+    return this.#text.charCodeAt(this.#at) === first && this.#text.charCodeAt(this.#at + 1) === second
+  }
+
   #skipComment(): void {
-    const text = this.#text
     let depth = 1
-    for (this.#at += 2; depth > 0 && this.#at < text.length; this.#at += 1) {
-      const closes = text.startsWith('*/', this.#at)
-      if (!closes && !text.startsWith('/*', this.#at)) continue
+    for (this.#at += 2; depth > 0 && this.#at < this.#text.length; this.#at += 1) {
+      const closes = this.#isPair(star, slash)
+      if (!closes && !this.#isPair(slash, star)) continue
       depth += closes ? -1 : 1
       this.#at += 1
     }
