@@ -1,3 +1,4 @@
+import { onAbort } from '../core/abort.ts'
 import { type Clock, coarseNow } from '../core/clock.ts'
 import { Events } from '../core/events.ts'
 import { type Limiter, limiter } from '../core/limiter.ts'
@@ -127,11 +128,10 @@ export class Engine {
 
   /** Serves a slot's value, which is fresh. */
   hit(slot: Slot): Promise<unknown> {
-    this.store.touch(slot)
-    slot.hits += 1
     this.counters.hits += 1
+    const value = this.#give(slot)
     if (this.events.listening) this.events.emit('cache:hit', { key: keyTextOf(slot) })
-    return Promise.resolve(this.#give(slot))
+    return Promise.resolve(value)
   }
 
   /** Whether a fresh value is asked for so often that it should be loaded again before it expires. */
@@ -232,7 +232,8 @@ export class Engine {
   clear(): number {
     const dropped = this.store.size
     for (const flight of this.flights) {
-      if (flight.fence()) this.store.index.prune(flight.slot)
+      flight.fence()
+      this.store.index.prune(flight.slot)
     }
     this.store.clear()
     this.counters.invalidations += dropped
@@ -250,16 +251,17 @@ export class Engine {
 
   /** The value of a slot as its caller may have it; what it depends on is handed to the load that asks. */
   #give(slot: Slot): unknown {
+    this.store.touch(slot)
+    slot.hits += 1
     currentLoad()?.absorb(slot.dependencies ?? [], slot.storedAt)
     return slot.give === undefined ? slot.master : slot.give(slot.master)
   }
 
   #serveStale(slot: Slot): Promise<unknown> {
-    this.store.touch(slot)
-    slot.hits += 1
     this.counters.staleHits += 1
+    const value = this.#give(slot)
     if (this.events.listening) this.events.emit('cache:stale', { key: keyTextOf(slot) })
-    return Promise.resolve(this.#give(slot))
+    return Promise.resolve(value)
   }
 
   /** Lets a caller wait for the load of a slot, which is begun where there is none. */
@@ -275,27 +277,23 @@ export class Engine {
     }
     this.counters.misses += 1
     if (joined !== undefined) this.counters.joined += 1
-    if (this.events.listening)
-      this.events.emit('cache:miss', { key: keyTextOf(slot), joined: joined !== undefined })
     const flight = joined ?? this.#take(slot, call.load, false, outer)
     flight.waiters += 1
     if (outer !== undefined) {
-      outer.waitsFor.add(flight)
+      flight.isPartOf(outer)
       this.#begin(flight) // the outer load's place is enough for both
     }
-    return this.#wait(flight, call, joined === undefined, outer)
+    const answer = this.#wait(flight, call, joined === undefined)
+    if (this.events.listening) {
+      this.events.emit('cache:miss', { key: keyTextOf(slot), joined: joined !== undefined })
+    }
+    return answer
   }
 
-  #wait(flight: Flight, call: Call, first: boolean, outer: Flight | undefined): Promise<unknown> {
+  #wait(flight: Flight, call: Call, first: boolean): Promise<unknown> {
     const { slot } = flight
     let answer = flight.landing.then(
-      (landing) => {
-        if (outer !== undefined && !outer.settled) {
-          outer.absorb(flight.dependencies, flight.oldestRead)
-          if (landing.overtaken) outer.fence()
-        }
-        return given(landing, first && call.load.policy.results === 'copy')
-      },
+      (landing) => given(landing, first && call.load.policy.results === 'copy'),
       (error) => {
         if (this.#hasStaleForErrors(slot)) return this.#serveStale(slot)
         throw error
@@ -319,13 +317,12 @@ export class Engine {
 
   #freeOnAbort(signal: AbortSignal, flight: Flight, answer: Promise<unknown>): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const onAbort = () => {
+      const stopWatching = onAbort(signal, () => {
         reject(signal.reason)
         flight.waiters -= 1
         if (flight.waiters === 0 && !flight.background) this.#end(flight, signal.reason)
-      }
-      signal.addEventListener('abort', onAbort, { once: true })
-      answer.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+      })
+      answer.then(resolve, reject).finally(stopWatching)
     })
   }
 
@@ -374,18 +371,20 @@ export class Engine {
     const { slot, load } = flight
     const { policy } = load
     for (const dependency of load.dependenciesOf?.(value) ?? []) flight.dependencies.add(dependency)
-    const current = flight.isCurrent
     const wanted = load.shouldCache?.(value) ?? true
     const ttlMs = typeof policy.ttlMs === 'function' ? policy.ttlMs(value) : policy.ttlMs
-    const kept =
-      (current && wanted) || flight.waiters > 1 || policy.results === 'freeze'
-        ? keep(value, policy.results)
-        : undefined
+    const isKept = wanted || flight.waiters > 1 || policy.results === 'freeze'
+    const kept = isKept ? keep(value, policy.results) : undefined
+    const bytes = this.#sized && kept !== undefined ? sizeOf(kept.master) : 0
+    // From here on no code of others runs until all is done: it might invalidate.
+    const current = flight.isCurrent
     this.#settle(flight)
     this.counters.loads += 1
     if (!current) this.counters.overtaken += 1
     slot.loads += 1
-    const storedAt = Math.min(this.now(), flight.oldestRead)
+    flight.oldestRead = Math.min(this.now(), flight.oldestRead)
+    flight.handOutward(!current)
+    flight.leaveOthers()
     const stored =
       current &&
       wanted &&
@@ -394,12 +393,11 @@ export class Engine {
       this.store.put(slot, {
         ...kept,
         policy,
-        storedAt,
-        expiresAt: storedAt + this.#jittered(ttlMs, policy.ttlJitterRatio),
+        storedAt: flight.oldestRead,
+        expiresAt: flight.oldestRead + this.#jittered(ttlMs, policy.ttlJitterRatio),
         dependencies: dependenciesOf(flight),
-        bytes: this.#sized ? sizeOf(kept.master) : 0,
+        bytes,
       })
-    flight.oldestRead = storedAt
     if (!stored) {
       if (current && !wanted) this.store.remove(slot)
       this.store.index.prune(slot)
@@ -408,7 +406,7 @@ export class Engine {
       const durationMs = this.#clock.now() - flight.startedAt
       this.events.emit('cache:load', { key: keyTextOf(slot), durationMs, stored })
     }
-    flight.resolve({ value, kept, overtaken: !current })
+    flight.resolve({ value, kept })
   }
 
   /** A load has failed, or its time is up. */
@@ -442,6 +440,7 @@ export class Engine {
   #end(flight: Flight, reason: unknown): void {
     if (flight.settled) return
     this.#settle(flight)
+    flight.leaveOthers()
     this.store.index.prune(flight.slot)
     flight.abort(reason)
     flight.reject(reason)
@@ -449,7 +448,6 @@ export class Engine {
 
   #settle(flight: Flight): void {
     flight.settled = true
-    flight.waitsFor.clear()
     this.flights.delete(flight)
     if (flight.isCurrent) flight.slot.flight = undefined
     if (flight.timer !== undefined) this.#clock.clearTimeout(flight.timer)

@@ -20,8 +20,6 @@ export interface Landing {
   readonly value: unknown
   /** How it is given to those who joined; undefined where nobody did and nothing was stored. */
   readonly kept: Kept | undefined
-  /** Whether an invalidation, or a newer load, came in between. */
-  readonly overtaken: boolean
 }
 
 /**
@@ -42,8 +40,10 @@ export class Flight {
   settled = false
   startedAt = 0
   timer: TimerHandle | undefined = undefined
-  /** The unsettled loads that this one waits for. */
-  readonly waitsFor = new Set<Flight>()
+  /** The loads that this one waits for, */
+  readonly #waitsFor = new Set<Flight>()
+  /** and those that wait for it, as a part of them. */
+  readonly #outer = new Set<Flight>()
   readonly dependencies: Set<string>
   /** When the oldest of the cached values that this load has read was stored. */
   oldestRead = Number.POSITIVE_INFINITY
@@ -74,11 +74,14 @@ export class Flight {
     return this.slot.flight === this
   }
 
-  /** From now on nobody joins, and nothing is stored. A load that has not begun is not concerned: it will read what is new. */
-  fence(): boolean {
-    if (!this.started || !this.isCurrent) return false
-    this.slot.flight = undefined
-    return true
+  /**
+   * From now on nobody joins, and nothing is stored; nor of the loads that wait for this one. A load that has
+   * not begun is not concerned: it will read what is new.
+   */
+  fence(): void {
+    if (!this.started || this.settled) return
+    if (this.isCurrent) this.slot.flight = undefined
+    for (const outer of this.#outer) outer.fence()
   }
 
   /** Whether a change of this, known before the load has ended, concerns it. */
@@ -92,12 +95,34 @@ export class Flight {
     this.oldestRead = Math.min(this.oldestRead, storedAt)
   }
 
+  /** Makes this load a part of that one, which waits for it. */
+  isPartOf(outer: Flight): void {
+    outer.#waitsFor.add(this)
+    this.#outer.add(outer)
+  }
+
+  /** Tells the loads that wait for this one what its value depends on, before anybody can invalidate that. */
+  handOutward(overtaken: boolean): void {
+    for (const outer of this.#outer) {
+      outer.absorb(this.dependencies, this.oldestRead)
+      if (overtaken) outer.fence()
+    }
+  }
+
+  /** Lets go of the loads around it. */
+  leaveOthers(): void {
+    for (const inner of this.#waitsFor) inner.#outer.delete(this)
+    for (const outer of this.#outer) outer.#waitsFor.delete(this)
+    this.#waitsFor.clear()
+    this.#outer.clear()
+  }
+
   /** Whether this load waits, directly or through others, for that one. */
   isWaitingFor(other: Flight): boolean {
     const seen = new Set<Flight>([this])
     for (const flight of seen) {
       if (flight === other) return true
-      if (!flight.settled) for (const next of flight.waitsFor) seen.add(next)
+      for (const next of flight.#waitsFor) seen.add(next)
     }
     return false
   }

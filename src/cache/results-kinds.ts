@@ -76,7 +76,7 @@ const fields: Omit<Kind<Fields>, 'copy'> = {
     Object.getOwnPropertySymbols(value).length === 0 && !Object.hasOwn(value, '__proto__'),
 }
 
-// A spread defines, so that a column named __proto__ stays a column; Object.assign would set the prototype.
+// A spread defines as well; Object.assign would make a column named __proto__ the prototype.
 const plain: Kind<Fields> = { ...fields, copy: (value) => ({ ...value }) }
 
 const bare: Kind<Fields> = {
@@ -101,7 +101,8 @@ const array: Kind<unknown[]> = {
     if (isRegular) return Array.prototype.slice.call(value)
     const copy: unknown[] = []
     copy.length = value.length
-    return Object.assign(copy, value)
+    // Defined, not assigned, for one of them may be __proto__.
+    return Object.defineProperties(copy, Object.getOwnPropertyDescriptors({ ...value }))
   },
   fill(copy, _, inner, isRegular) {
     if (isRegular) fillElements(copy, inner)
@@ -168,7 +169,7 @@ function bytesOf(view: ArrayBufferView): ArrayBuffer {
   return view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength) as ArrayBuffer
 }
 
-const buffer: Kind<Buffer> = { is: Buffer.isBuffer, copy: (value) => Buffer.from(bytesOf(value)) }
+const buffer: Kind<Buffer> = { is: types.isUint8Array, copy: (value) => Buffer.from(bytesOf(value)) }
 
 const arrayBuffer: Kind<ArrayBuffer> = {
   is: types.isArrayBuffer,

@@ -36,9 +36,11 @@ export class Store {
       max: maxEntries,
       ...(maxBytes === undefined ? {} : { maxSize: maxBytes }),
       dispose: (slot, _key, reason) => {
-        if (reason === 'set') return // the same slot with a newer value
+        if (reason !== 'set') this.#vacate(slot) // else it is the same slot with a newer value
+      },
+      // Not before lru-cache is done with what it does: a listener may call the cache.
+      disposeAfter: (slot, _key, reason) => {
         if (reason === 'evict') onEvict(slot)
-        this.#vacate(slot)
       },
     })
   }
