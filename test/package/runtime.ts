@@ -49,27 +49,33 @@ function clean(stdout: string): Outcome {
   return { code: 0, stdout: `${stdout}\n`, stderr: '' }
 }
 
+const promises = new Map<string, Record<string, string[]>>()
+
 /** The values, not the types, that each subpath's declarations export. */
 function promisedNames(project: string, offered: readonly Subpath[]): Record<string, string[]> {
-  const file = (subpath: Subpath) =>
-    join(project, 'node_modules/millrace', subpath.file.replace(/\.js$/, '.d.ts'))
-  const program = ts.createProgram(offered.map(file), {
+  const known = promises.get(project)
+  if (known !== undefined) return known
+  const names: Record<string, string[]> = {}
+  const files = offered.map(({ file }) =>
+    join(project, 'node_modules/millrace', file.replace(/\.js$/, '.d.ts')),
+  )
+  const program = ts.createProgram(files, {
     module: ts.ModuleKind.NodeNext,
     target: ts.ScriptTarget.ES2022,
   })
   const checker = program.getTypeChecker()
-  return Object.fromEntries(
-    offered.map((subpath) => {
-      const source = program.getSourceFile(file(subpath))
-      const module = source && checker.getSymbolAtLocation(source)
-      if (module === undefined) throw new Error(`${subpath.specifier}: ${file(subpath)} is no module`)
-      const values = checker.getExportsOfModule(module).filter((symbol) => {
-        const meant = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol
-        return meant.flags & ts.SymbolFlags.Value
-      })
-      return [subpath.specifier, values.map((symbol) => symbol.name).sort()]
-    }),
-  )
+  for (const [index, { specifier }] of offered.entries()) {
+    const source = program.getSourceFile(files[index] ?? '')
+    const module = source && checker.getSymbolAtLocation(source)
+    if (module === undefined) throw new Error(`${specifier}: ${files[index]} is no module`)
+    const values = checker.getExportsOfModule(module).filter((symbol) => {
+      const meant = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol
+      return meant.flags & ts.SymbolFlags.Value
+    })
+    names[specifier] = values.map(({ name }) => name).sort()
+  }
+  promises.set(project, names)
+  return names
 }
 
 const importNames = `
@@ -111,6 +117,7 @@ const seen = () => [
 const made = new Set()
 const loading = /^(PROMISE|FSREQ.*|FILEHANDLE.*|TickObject|Microtask|RANDOMBYTESREQUEST)$/
 const hook = createHook({ init: (_id, type) => { if (!loading.test(type)) made.add(type) } })
+void [process.stdout, process.stderr] // made when first asked for, by a module of Node itself, too
 const before = new Set(seen())
 hook.enable()
 await import(process.argv[1])
