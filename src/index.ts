@@ -1,4 +1,9 @@
 export {
+  type ClassifyOptions,
+  classifyError,
+  type ErrorClass,
+  type ErrorClassification,
+  isCommitUncertain,
   type Limiter,
   type LimiterEvents,
   type LimiterOptions,
@@ -8,6 +13,17 @@ export {
   type LimiterStats,
   LimiterTimeoutError,
   limiter,
+  markAtConnect,
+  markCommitUncertain,
+  type Retry,
+  type RetryAttempt,
+  RetryDeadlineError,
+  type RetryEvents,
+  type RetryOptions,
+  type RetryRunOptions,
+  type RetryStats,
+  type RetryStop,
+  retry,
 } from './breaker/index.ts'
 export {
   CacheClosedError,

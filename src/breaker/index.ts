@@ -1,3 +1,4 @@
+export { markAtConnect } from '../core/at-connect.ts'
 export { isCommitUncertain, markCommitUncertain } from '../core/commit.ts'
 export {
   type Limiter,

@@ -1,3 +1,4 @@
+import { isMarkedAtConnect } from './at-connect.ts'
 import { causesOf, type ErrorFields, maxCauseDepth } from './causes.ts'
 import { isCommitUncertain } from './commit.ts'
 import { driverError } from './driver-errors.ts'
@@ -34,7 +35,7 @@ export interface ErrorClassification {
   readonly condition: string
   /** The five characters that the server gave, where it did. */
   readonly sqlstate: string | undefined
-  /** Whether it came while a connection was made or waited for, so that no statement was sent. */
+  /** Whether it came while a connection was made or waited for, so that no statement was sent; see `markAtConnect`. */
   readonly atConnect: boolean
   /** Whether the connection that it came from can go on to another statement, or transaction. */
   readonly connectionUsable: boolean
@@ -82,15 +83,19 @@ export function classifyError(error: unknown, options: ClassifyOptions = {}): Er
 
 function find(error: unknown, cancelled: boolean, depth: number): Finding | undefined {
   if (typeof error !== 'object' || error === null || depth > maxCauseDepth) return undefined
-  const fields: ErrorFields = error
+  const finding = findOwn(error, cancelled) ?? findInCauses(error, cancelled, depth)
+  return finding !== undefined && isMarkedAtConnect(error) ? { ...finding, ...refused } : finding
+}
+
+function findOwn(error: ErrorFields, cancelled: boolean): Finding | undefined {
   // An AggregateError of Node has the code of its first error, but not the system call that it came from.
-  const own = Array.isArray(fields.errors)
-    ? undefined
-    : (serverError(fields, cancelled) ?? driverError(fields))
-  if (own !== undefined) return own
-  const findings = causesOf(fields).map((cause) => find(cause, cancelled, depth + 1))
+  return Array.isArray(error.errors) ? undefined : (serverError(error, cancelled) ?? driverError(error))
+}
+
+function findInCauses(error: ErrorFields, cancelled: boolean, depth: number): Finding | undefined {
+  const findings = causesOf(error).map((cause) => find(cause, cancelled, depth + 1))
   const first = findings.find((finding) => finding !== undefined)
-  if (first === undefined) return Array.isArray(fields.errors) ? driverError(fields) : undefined
+  if (first === undefined) return Array.isArray(error.errors) ? driverError(error) : undefined
   return { ...first, atConnect: findings.every((finding) => finding?.atConnect === true) }
 }
 

@@ -3,9 +3,10 @@ import { type AddressInfo, connect as connectSocket, createServer, type Socket }
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Server, startServer } from '../../../examples/shared/postgres/server.ts'
+import type { Server } from '../../../examples/shared/postgres/server.ts'
 import { classifyError } from '../../../src/core/sqlstate.ts'
 import { useDatabase } from '../../helpers/database.ts'
+import { ownServer } from '../../helpers/own-server.ts'
 
 async function failureOf(promise: Promise<unknown>): Promise<Error> {
   try {
@@ -525,7 +526,7 @@ describe('classifyError on real errors', () => {
   describe('of a server of our own', () => {
     let server: Server
     beforeAll(async () => {
-      server = await startServer({
+      server = await ownServer({
         durable: false,
         settings: { max_connections: '5', superuser_reserved_connections: '0', reserved_connections: '0' },
       })
@@ -559,8 +560,9 @@ describe('classifyError on real errors', () => {
 
     test('a transaction timeout spoils the connection', async () => {
       await withClient(server.url, async (client) => {
-        await client.query('begin; set local transaction_timeout = 20')
-        const error = await failureOf(client.query('select pg_sleep(60)'))
+        const error = await failureOf(
+          client.query('begin; set local transaction_timeout = 20; select pg_sleep(60)'),
+        )
         expect(classifyError(error)).toMatchObject({
           class: 'connection-spoiled',
           condition: 'transaction_timeout',

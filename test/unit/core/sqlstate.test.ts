@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { markAtConnect } from '../../../src/core/at-connect.ts'
 import { isCommitUncertain, markCommitUncertain } from '../../../src/core/commit.ts'
 import { clientMessages } from '../../../src/core/driver-errors.ts'
 import { LimiterQueueFullError, LimiterTimeoutError } from '../../../src/core/limiter.ts'
@@ -199,6 +200,25 @@ describe('classifyError', () => {
         connectionUsable: true,
       })
     }
+  })
+})
+
+describe('markAtConnect', () => {
+  const marked = (error: Error): Error => {
+    markAtConnect(error)
+    return error
+  }
+
+  test('tells a connection that was cut in its start from one that was cut under a statement', () => {
+    const cut = () => new Error('Connection terminated unexpectedly')
+    expect(classifyError(cut()).atConnect).toBe(false)
+    expect(classifyError(marked(cut()))).toMatchObject({ class: 'outage', atConnect: true })
+    expect(classifyError(new Error('wrapped', { cause: marked(cut()) })).atConnect).toBe(true)
+    expect(classifyError(new AggregateError([marked(cut()), cut()])).atConnect).toBe(false)
+  })
+
+  test('makes nothing known that is not', () => {
+    expect(classifyError(marked(new Error('?')))).toEqual(nothingKnown)
   })
 })
 
