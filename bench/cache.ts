@@ -1,0 +1,58 @@
+/**
+ * The cache against its peers: hits, misses, stampede, invalidation, heap, staleness.
+ *
+ * npm run bench -- cache [--json] [--quick] [--only <table>,...]
+ */
+import { parseArgs } from 'node:util'
+import { runProgram, UsageError } from '../examples/shared/program.ts'
+import { formatTable, statusLine } from '../examples/shared/terminal.ts'
+import type { Run, Table } from './cache/run.ts'
+import { heap } from './cache/table/heap.ts'
+import { invalidation } from './cache/table/invalidation.ts'
+import { staleness } from './cache/table/staleness.ts'
+import { stampede } from './cache/table/stampede.ts'
+import { hits, misses } from './cache/table/times.ts'
+import { type Machine, machine } from './shared/machine.ts'
+import { versionOf } from './shared/peers.mjs'
+
+const sections: Readonly<Record<string, (run: Run) => Promise<Table[]>>> = {
+  hits,
+  misses,
+  stampede,
+  invalidation,
+  heap,
+  staleness,
+}
+
+await runProgram(async (scope) => {
+  const { values: options } = parseArgs({
+    options: { json: { type: 'boolean' }, quick: { type: 'boolean' }, only: { type: 'string' } },
+  })
+  const chosen = options.only?.split(',') ?? Object.keys(sections)
+  const unknown = chosen.find((id) => sections[id] === undefined)
+  if (unknown !== undefined) {
+    throw new UsageError(`--only: there is no table "${unknown}", only ${Object.keys(sections).join(', ')}`)
+  }
+  const line = statusLine()
+  const run: Run = { scope, quick: options.quick === true, show: (text) => line.show(text) }
+  const on = machine()
+  if (options.json !== true) console.log(headOf(on, run))
+  const tables: Table[] = []
+  for (const id of chosen) {
+    const made = (await sections[id]?.(run)) ?? []
+    line.clear()
+    tables.push(...made)
+    if (options.json === true) continue
+    for (const { title, columns, rows } of made) console.log(`\n${title}\n\n${formatTable(columns, rows)}`)
+  }
+  if (options.json === true)
+    console.log(JSON.stringify({ machine: on, quick: run.quick, tables }, undefined, 2))
+})
+
+function headOf({ node, v8, platform, cpu, cores, memoryGb }: Machine, { quick }: Run): string {
+  const limit = `lru-cache ${versionOf('lru-cache')}`
+  return [
+    `Node ${node} (V8 ${v8}), ${platform}, ${cores} x ${cpu}, ${memoryGb} GB; ${limit}`,
+    ...(quick ? ['--quick: few rounds, the figures are rough'] : []),
+  ].join('\n')
+}

@@ -1,0 +1,2 @@
+/** What `node --import` takes to run TypeScript. */
+export const typescriptLoader: string
