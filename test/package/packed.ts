@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { copyFile, mkdir, mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -58,9 +58,18 @@ export const subpaths: readonly Subpath[] = Object.entries(manifest.exports).fla
 /** What a stranger without the optional peers can import. */
 export const bareSubpaths = subpaths.filter(({ peer }) => peer === undefined)
 
-/** Builds and packs the checkout, and installs the tarball. */
+/** Builds and packs the checkout, and installs the tarball; all of it is in a new temporary folder. */
 export async function pack(): Promise<Packed> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-package-'))
+  try {
+    return await packInto(folder)
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true })
+    throw error
+  }
+}
+
+async function packInto(folder: string): Promise<Packed> {
   await mustRun('npm', ['pack', '--pack-destination', folder], { cwd: root })
   const name = (await readdir(folder)).find((file) => file.endsWith('.tgz'))
   if (name === undefined) throw new Error(`npm pack left no tarball in ${folder}`)
