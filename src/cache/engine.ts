@@ -417,10 +417,6 @@ export class Engine {
     const keepError =
       errorTtlMs > 0 && flight.isCurrent && flight.waiters > 0 && !this.#hasStaleForErrors(slot)
     this.counters.loadErrors += 1
-    if (this.events.listening) {
-      const durationMs = flight.started ? this.#clock.now() - flight.startedAt : 0
-      this.events.emit('cache:load-failed', { key: keyTextOf(slot), durationMs, error })
-    }
     if (keepError) {
       const storedAt = this.now()
       this.store.put(slot, {
@@ -434,6 +430,10 @@ export class Engine {
       })
     }
     this.#end(flight, error)
+    if (this.events.listening) {
+      const durationMs = flight.started ? this.#clock.now() - flight.startedAt : 0
+      this.events.emit('cache:load-failed', { key: keyTextOf(slot), durationMs, error })
+    }
   }
 
   /** Answers those who wait with an error and tells the work to stop. */
