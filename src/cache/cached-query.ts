@@ -4,6 +4,7 @@ import type { Call } from './engine.ts'
 import { parseKey } from './patterns.ts'
 import { type FreshnessOptions, freshnessRules, policyOf } from './policy.ts'
 import { CacheKey, defaultCache, engineOf, loadOf, policyOfCache, QueryCache } from './query-cache.ts'
+import { copyGraph } from './results-copy.ts'
 import {
   HOLDS_TRANSACTION,
   isTransactionHandle,
@@ -179,19 +180,25 @@ function wrap(fn: Fn, options: AnyOptions, prefix: readonly string[] | undefined
   /** A call with its key; a signal among the arguments is taken out of the key and put into the load. */
   function callOf(self: unknown, args: unknown[]): Call {
     const place = hasObject(args) ? inspect(args) : undefined
-    const run = (signal: () => AbortSignal) =>
-      fn.apply(self, place === undefined ? args : place.replacedBy(signal()))
+    let own = args
     return {
       tokens: tokensOf(self, place?.otherArgs ?? args),
       signal: place?.signal,
       load: loadOf(
-        typeof ttlMs === 'function' ? { ...policy, ttlMs: (value) => ttlMs(value, ...args) } : policy,
-        run,
+        typeof ttlMs === 'function' ? { ...policy, ttlMs: (value) => ttlMs(value, ...own) } : policy,
+        (signal) => fn.apply(self, place === undefined ? own : place.replacedBy(signal(), own)),
         {
           tags: typeof tags === 'function' ? tags.apply(self as undefined, args) : tags,
           tables,
-          resultTags: resultTags && ((value) => resultTags(value, ...args)),
-          shouldCache: shouldCache && ((value) => shouldCache(value, ...args)),
+          resultTags: resultTags && ((value) => resultTags(value, ...own)),
+          shouldCache: shouldCache && ((value) => shouldCache(value, ...own)),
+          // With keyOf they may be anything, and as large; without, they are values, and stay what the key says.
+          detach:
+            keyOf === undefined && hasObject(args)
+              ? () => {
+                  own = copyGraph(args) as unknown[]
+                }
+              : undefined,
         },
       ),
     }
@@ -311,8 +318,8 @@ interface SignalPlace {
   readonly signal: AbortSignal
   /** The arguments as the key has them. */
   readonly otherArgs: readonly unknown[]
-  /** The arguments with another signal in its place. */
-  replacedBy(signal: AbortSignal): unknown[]
+  /** These arguments, the same or copies, with another signal in its place. */
+  replacedBy(signal: AbortSignal, args: readonly unknown[]): unknown[]
 }
 
 /**
@@ -343,6 +350,7 @@ function placeOf(args: readonly unknown[], i: number, signal: AbortSignal, inOpt
   return {
     signal,
     otherArgs: args.with(i, remaining),
-    replacedBy: (other) => args.with(i, inOptions ? { ...rest, signal: other } : other),
+    replacedBy: (other, own) =>
+      own.with(i, inOptions ? { ...(own[i] as Record<string, unknown>), signal: other } : other),
   }
 }

@@ -335,6 +335,7 @@ export class Engine {
 
   /** Makes a load the load of a slot, to begin as soon as there is a place for it. */
   #take(slot: Slot, load: Load, background: boolean, outer: Flight | undefined): Flight {
+    load.detach?.()
     const flight = new Flight(slot, load, background)
     slot.flight = flight
     this.flights.add(flight)

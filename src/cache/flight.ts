@@ -8,6 +8,8 @@ export interface Load {
   readonly policy: Policy
   /** The work; the signal is made when it is asked for, and aborted when nobody waits any more. */
   readonly run: (signal: () => AbortSignal) => unknown
+  /** Called when it is certain that the work will be done, be it later: what it is given stays as it is now. */
+  readonly detach: (() => void) | undefined
   /** What the value will depend on, as far as that is known before it is loaded. */
   readonly dependencies: readonly string[]
   /** What else it turns out to depend on. Until then it may depend on any tag. */

@@ -416,17 +416,19 @@ export interface LoadDetails {
   readonly tables?: readonly string[] | undefined
   readonly resultTags?: ((value: unknown) => readonly string[]) | undefined
   readonly shouldCache?: ((value: unknown) => boolean) | undefined
+  readonly detach?: (() => void) | undefined
 }
 
 /** A load by a policy, its work, and what is said of its value. */
 export function loadOf(
   policy: Policy,
   run: Load['run'],
-  { tags, tables, resultTags, shouldCache }: LoadDetails,
+  { tags, tables, resultTags, shouldCache, detach }: LoadDetails,
 ): Load {
   return {
     policy,
     run,
+    detach,
     dependencies: [
       ...(tags ?? []).map((tag) => dependencyOf('tags', tag)),
       ...(tables ?? []).map((table) => dependencyOf('tables', table)),

@@ -85,8 +85,9 @@ export function tokenOf(value: unknown, where: Where): SegmentToken {
   if (typeof value === 'string') return MARK + encodeString(value)
   if (typeof value !== 'object' || value === null) return MARK + encode(value, where, 0)
   if (Object.getPrototypeOf(value) !== Object.prototype && isHandle(value)) return identityOf(value)
-  const token = MARK + encodeObject(value, where, 0)
-  return Object.getPrototypeOf(value) === Object.prototype ? rememberFlatToken(value, token) : token
+  if (Object.getPrototypeOf(value) !== Object.prototype) return MARK + encodeObject(value, where, 0)
+  const fields = { ...value } // read once, for a getter may give something else the next time
+  return rememberFlatToken(fields, MARK + encodeObject(fields, where, 0))
 }
 
 /** Names a value in an error, when there is one: built only then. */
