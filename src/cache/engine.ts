@@ -1,5 +1,5 @@
 import { onAbort } from '../core/abort.ts'
-import { type Clock, coarseNow } from '../core/clock.ts'
+import { type Clock, coarseNow, longestTimerMs } from '../core/clock.ts'
 import { Events } from '../core/events.ts'
 import { type Limiter, limiter } from '../core/limiter.ts'
 import { CacheClosedError, LoadCycleError, LoadTimeoutError } from './errors.ts'
@@ -10,7 +10,7 @@ import { matches, type Pattern } from './patterns.ts'
 import type { Policy } from './policy.ts'
 import { keep, sizeOf } from './results.ts'
 import type { SegmentToken } from './segments.ts'
-import { keyTextOf, type Slot, tokensOf } from './slots.ts'
+import { keyTextOf, Scope, type Slot, tokensOf } from './slots.ts'
 import { Store } from './store.ts'
 
 /** What a cache tells; `key` is the key's text, durations are milliseconds. */
@@ -201,8 +201,9 @@ export class Engine {
   /** Drops the entries of one key, in all scopes. */
   invalidateKey(tokens: readonly SegmentToken[], text: string): number {
     const dropped = this.drop(this.store.index.exact(tokens))
+    const segments = tokens.filter((token) => !(token instanceof Scope))
     const concerns = (key: readonly SegmentToken[]) =>
-      key.length === tokens.length && key.every((token, i) => Object.is(token, tokens[i]))
+      key.length === segments.length && key.every((token, i) => Object.is(token, segments[i]))
     this.journal.record(this.#told({ by: 'key', what: text, dropped }), concerns)
     return dropped
   }
@@ -300,7 +301,7 @@ export class Engine {
       },
     )
     const { softTimeoutMs } = call.load.policy
-    if (softTimeoutMs !== undefined && this.#hasStaleForErrors(slot)) {
+    if (softTimeoutMs !== undefined && softTimeoutMs <= longestTimerMs && this.#hasStaleForErrors(slot)) {
       answer = this.#staleAfter(softTimeoutMs, slot, answer)
     }
     return call.signal === undefined ? answer : this.#freeOnAbort(call.signal, flight, answer)
@@ -340,7 +341,7 @@ export class Engine {
     slot.flight = flight
     this.flights.add(flight)
     const { timeoutMs } = load.policy
-    if (timeoutMs !== undefined) {
+    if (timeoutMs !== undefined && timeoutMs <= longestTimerMs) {
       flight.timer = this.#clock.setTimeout(() => {
         this.#fail(flight, new LoadTimeoutError(this.name, keyTextOf(slot), timeoutMs, flight.started))
       }, timeoutMs)
@@ -393,7 +394,7 @@ export class Engine {
       ttlMs > 0 &&
       this.store.put(slot, {
         ...kept,
-        policy,
+        policy: fixed(policy, ttlMs),
         storedAt: flight.oldestRead,
         expiresAt: flight.oldestRead + this.#jittered(ttlMs, policy.ttlJitterRatio),
         dependencies: dependenciesOf(flight),
@@ -423,7 +424,7 @@ export class Engine {
       this.store.put(slot, {
         master: error,
         give: rejectWith,
-        policy: load.policy,
+        policy: fixed(load.policy, errorTtlMs),
         storedAt,
         expiresAt: storedAt + errorTtlMs,
         dependencies: dependenciesOf(flight),
@@ -472,6 +473,11 @@ export function dependencyOf(by: 'tags' | 'tables', name: string): string {
 
 function dependenciesOf({ dependencies }: Flight): readonly string[] | undefined {
   return dependencies.size === 0 ? undefined : [...dependencies]
+}
+
+/** A policy as it is kept with a value: a function for the time to live would hold the call's arguments. */
+function fixed(policy: Policy, ttlMs: number): Policy {
+  return typeof policy.ttlMs === 'function' ? { ...policy, ttlMs } : policy
 }
 
 /** How a kept error is given. */

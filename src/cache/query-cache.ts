@@ -455,8 +455,12 @@ function checkedGetOptions(options: GetOptions): GetOptions {
   return options
 }
 
-/** How many connections a pool may have; 10 is what pg-pool takes where nothing is said. */
+/** How many connections a pool may have, whatever pg-pool lets stand there (a fraction, Infinity); 10 where nothing is said. */
 function poolSize(pool: PgPool): number {
   const { options } = pool as { readonly options?: { readonly max?: unknown } }
-  return typeof options?.max === 'number' ? options.max : 10
+  const max = options?.max
+  return typeof max === 'number' && max >= 1 ? Math.min(Math.floor(max), MOST_CONNECTIONS) : 10
 }
+
+/** PostgreSQL's own limit of max_connections. */
+const MOST_CONNECTIONS = 262_143
