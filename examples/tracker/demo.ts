@@ -1,0 +1,167 @@
+import type { ExampleContext } from '../shared/example.ts'
+import { listen } from '../shared/listen.ts'
+import { type Call, type Measured, type Meter, openMeter } from '../shared/measure.ts'
+import { migrate } from '../shared/migrate.ts'
+import { formatTime } from '../shared/requests.ts'
+import {
+  formatCount,
+  formatFactor,
+  formatMs,
+  formatTable,
+  progressBar,
+  type Row,
+  type StatusLine,
+} from '../shared/terminal.ts'
+import { createTracker, openDatabase, type Tracker } from './app.ts'
+import { migrations } from './migrations/index.ts'
+import { seed } from './seed.ts'
+import { defaultScale, fullScale, race, type Scale } from './simulation/season.ts'
+import { columns, deviceLoad, measureRow, readSeason, type Season, visits } from './traffic.ts'
+
+const OLD_USERS = 8
+const USERS = 50
+const DEVICES = 20
+const VISITS_MS = 3_000
+
+const EVERYTHING = 'everything, 2 statements a flight'
+const AT_ONCE = 'the same, many at once'
+const LATERAL = 'everything, 1 statement (LATERAL)'
+
+const everything = rangeFrom(race.opentime)
+/** The same flights by ranges of which none has been asked for before: each begins a second later. */
+const coldRanges = Array.from({ length: 50 }, (_, second) =>
+  rangeFrom(new Date(race.opentime.getTime() + (second + 1) * 1_000)),
+)
+const old = { path: `/tracking/live/users?${everything}` }
+const oldByLateral = { path: `/tracking/live/users-by-lateral?${everything}` }
+
+/** The season from this time on. */
+function rangeFrom(opentime: Date): string {
+  const closetime = formatTime(race.closetime)
+  return new URLSearchParams({ opentime: formatTime(opentime), closetime }).toString()
+}
+
+/** Measures the tracker's old endpoint beside the new ones, and prints the table. */
+export async function demo(context: ExampleContext, scale = scaleOf(context)): Promise<void> {
+  const { pool, schema, scope, line } = context
+  const db = openDatabase(pool)
+  await migrate(db, migrations, { schema, target: '01-the-old-system' })
+  await seedWithProgress(context, scale)
+
+  const tracker = createTracker({ pool, race })
+  const origin = await listen(scope, tracker.app, 0)
+  const table = new Measurements(await openMeter(scope), line, origin)
+
+  table.heading("the old system's indexes")
+  const before = await table.measure(EVERYTHING, [old], { requests: 3 })
+  await table.measure(AT_ONCE, [old], { users: OLD_USERS, requests: OLD_USERS })
+  await table.measure(LATERAL, [oldByLateral], { requests: 3 })
+
+  line.show('making the index ...')
+  const start = performance.now()
+  await migrate(db, migrations, { schema })
+  await pool.query('vacuum (analyze) track_points')
+  const indexMs = performance.now() - start
+  table.heading(`with the index on (flight_uuid, datetime desc), made in ${formatMs(indexMs)}`)
+  await table.measure(EVERYTHING, [old], { requests: 10 })
+  await table.measure(AT_ONCE, [old], { users: OLD_USERS, requests: OLD_USERS * 3 })
+  await table.measure(LATERAL, [oldByLateral], { requests: 50 })
+
+  table.heading('the new page: the list of pilots, and the flights of one when expanded')
+  const { cold, cached } = await measureNewPage(table, tracker, await readSeason(origin))
+
+  context.print(formatTable(columns, table.rows))
+  context.print(`\n${conclusion(before, cold, cached)}`)
+}
+
+async function measureNewPage(table: Measurements, tracker: Tracker, season: Season) {
+  const list = (range: string) => ({ path: `/tracking/live/summary?${range}` })
+  const flights = (range: string) => ({ path: `/tracking/live/pilot/${season.pilotIds[0]}/flights?${range}` })
+
+  const cold = await table.measure('list, cold', coldRanges.map(list), { requests: coldRanges.length })
+  await table.warm(list(everything))
+  const cached = await table.measure('list, cached', [list(everything)], { requests: 2_000 })
+  await table.measure('flights, cold', coldRanges.map(flights), { requests: coldRanges.length })
+  await table.warm(flights(everything))
+  await table.measure('flights, cached', [flights(everything)], { requests: 2_000 })
+
+  tracker.cache.clear()
+  await table.measure('list, cold, many at once', [list(everything)], { users: USERS, requests: USERS })
+  const visitors = { users: USERS, durationMs: VISITS_MS }
+  const calls = visits(season, 500)
+  await table.measure('visits: the list, then two pilots', calls, visitors)
+  await table.measure(`visits, while ${DEVICES} devices send`, calls, { ...visitors, devices: DEVICES })
+  return { cold, cached }
+}
+
+/** Fills the schema and gives the app. */
+export async function start(context: ExampleContext) {
+  const { pool, schema } = context
+  await migrate(openDatabase(pool), migrations, { schema })
+  await seedWithProgress(context, scaleOf(context))
+  return createTracker({ pool, race }).app
+}
+
+const scaleOf = ({ full }: ExampleContext): Scale => (full ? fullScale : defaultScale)
+
+async function seedWithProgress({ pool, line, print }: ExampleContext, scale: Scale): Promise<void> {
+  const total = scale.flights * scale.pointsPerFlight
+  const onProgress = progressBar(line, { label: 'seeding', unit: 'fixes', total })
+  const started = performance.now()
+  const { flights, points } = await seed(pool, scale, { onProgress })
+  const seconds = formatMs(performance.now() - started)
+  print(
+    `seeded ${flights} flights of ${scale.pilots} pilots with ${formatCount(points)} fixes in ${seconds}\n`,
+  )
+}
+
+/** The rows of the demo's table, as they come. */
+class Measurements {
+  readonly rows: (Row | string)[] = []
+  readonly #meter: Meter
+  readonly #line: StatusLine
+  readonly #origin: string
+
+  constructor(meter: Meter, line: StatusLine, origin: string) {
+    this.#meter = meter
+    this.#line = line
+    this.#origin = origin
+  }
+
+  heading(text: string): void {
+    this.rows.push(text)
+  }
+
+  /** Brings an answer into the cache, outside the table. */
+  async warm(call: Call): Promise<void> {
+    await this.#meter.measure({ origin: this.#origin, users: 1, calls: [call], requests: 1 })
+  }
+
+  async measure(
+    name: string,
+    calls: readonly Call[],
+    {
+      users = 1,
+      devices = 0,
+      ...end
+    }: { users?: number; devices?: number; requests?: number; durationMs?: number },
+  ): Promise<Measured> {
+    const origin = this.#origin
+    this.#line.show(`measuring: ${name} ...`)
+    const { row, measured } = await measureRow(
+      this.#meter,
+      name,
+      { origin, users, calls, ...end },
+      devices === 0 ? undefined : deviceLoad(origin, devices, end.durationMs ?? 0),
+    )
+    this.rows.push(row)
+    return measured
+  }
+}
+
+function conclusion(before: Measured, cold: Measured, cached: Measured): string {
+  return (
+    `The page's first request took ${formatMs(before.p50Ms)}; now it takes ${formatMs(cold.p50Ms)} ` +
+    `(${formatFactor(before.p50Ms / cold.p50Ms)}), and ${formatMs(cached.p50Ms)} from the cache (${formatFactor(before.p50Ms / cached.p50Ms)}).`
+  )
+}
