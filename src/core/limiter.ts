@@ -1,4 +1,3 @@
-import { AsyncResource } from 'node:async_hooks'
 import pLimit, { type LimitFunction } from 'p-limit'
 import { type Clock, longestTimerMs, systemClock } from './clock.ts'
 import { InvalidArgumentError, MillraceError } from './errors.ts'
@@ -162,12 +161,14 @@ export function limiter(options: LimiterOptions): Limiter {
 class QueuedLimiter implements Limiter {
   readonly name: string
   readonly #slots: LimitFunction
-  /** Each entry starts the work of one waiter. */
+  /** Each entry tells one waiter that it is its turn. */
   readonly #waiting = new Fifo<() => void>()
   readonly #maxQueued: number
   readonly #queueTimeoutMs: number
   readonly #clock: Clock
   readonly #events: Events<LimiterEvents>
+  /** Slots of waiters whose turn it is and who start with the next microtask. */
+  #promised = 0
   #started = 0
   #rejected = 0
   #timedOut = 0
@@ -193,7 +194,7 @@ class QueuedLimiter implements Limiter {
   }
 
   get isFree(): boolean {
-    return this.#slots.activeCount < this.#slots.concurrency && this.#waiting.size === 0
+    return this.#running < this.#slots.concurrency && this.#waiting.size === 0
   }
 
   run<T>(work: () => PromiseLike<T> | T, options?: LimiterRunOptions): Promise<T> {
@@ -212,7 +213,11 @@ class QueuedLimiter implements Limiter {
     }
     const timeoutMs = Math.min(deadlineMs, this.#queueTimeoutMs)
     if (timeoutMs <= 0) return Promise.reject(this.#refused('timeout', this.#timeoutError(0)))
-    return this.#wait(work, signal, timeoutMs)
+    // Not begun by whoever frees the slot: a promise's continuation belongs to its caller's async context.
+    return this.#turn(signal, timeoutMs).then(() => {
+      this.#promised--
+      return this.#start(work)
+    })
   }
 
   stats(): LimiterStats {
@@ -232,9 +237,13 @@ class QueuedLimiter implements Limiter {
     return this.#events.on(type, listener)
   }
 
+  get #running(): number {
+    return this.#slots.activeCount + this.#promised
+  }
+
   #state(): LimiterState {
     return {
-      running: this.#slots.activeCount,
+      running: this.#running,
       queued: this.#waiting.size,
       maxConcurrent: this.#slots.concurrency,
       maxQueued: this.#maxQueued,
@@ -250,14 +259,16 @@ class QueuedLimiter implements Limiter {
   }
 
   readonly #startWaiters = (): void => {
-    while (this.#slots.activeCount < this.#slots.concurrency) {
-      const start = this.#waiting.shift()
-      if (start === undefined) return
-      start()
+    while (this.#running < this.#slots.concurrency) {
+      const begin = this.#waiting.shift()
+      if (begin === undefined) return
+      this.#promised++
+      begin()
     }
   }
 
-  #wait<T>(work: () => PromiseLike<T> | T, signal: AbortSignal | undefined, timeoutMs: number): Promise<T> {
+  /** Resolves when a slot is promised to this caller. */
+  #turn(signal: AbortSignal | undefined, timeoutMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         this.#waiting.delete(place)
@@ -272,12 +283,10 @@ class QueuedLimiter implements Limiter {
         leave()
         reject(this.#refused('timeout', this.#timeoutError(timeoutMs)))
       }
-      // Bound, because it is called by whoever frees the slot, and the work belongs to its caller's context.
-      const start = AsyncResource.bind((): void => {
+      const place = this.#waiting.push(() => {
         leave()
-        resolve(this.#start(work))
+        resolve()
       })
-      const place = this.#waiting.push(start)
       const timer = timeoutMs > longestTimerMs ? undefined : this.#clock.setTimeout(onTimeout, timeoutMs)
       signal?.addEventListener('abort', onAbort)
     })

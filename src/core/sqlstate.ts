@@ -102,14 +102,15 @@ function findInCauses(error: ErrorFields, cancelled: boolean, depth: number): Fi
 function serverError(error: ErrorFields, cancelled: boolean): Finding | undefined {
   const sqlstate = sqlstateOf(error)
   if (sqlstate === undefined) return undefined
-  const { atConnect, connectionUsable, ...finding } =
+  const meaning =
     special(sqlstate, error, cancelled) ?? states[sqlstate] ?? classes[sqlstate.slice(0, 2)] ?? unknownState
   const fatal = error.severity === 'FATAL' || error.severity === 'PANIC'
   return {
-    ...finding,
+    class: meaning.class,
+    condition: meaning.condition,
     sqlstate,
-    atConnect: atConnect ?? false,
-    connectionUsable: !fatal && (connectionUsable ?? finding.class !== 'connection-spoiled'),
+    atConnect: meaning.atConnect ?? false,
+    connectionUsable: !fatal && (meaning.connectionUsable ?? meaning.class !== 'connection-spoiled'),
   }
 }
 
