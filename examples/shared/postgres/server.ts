@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Account, serverAccount, temporaryFolder } from './account.ts'
 import { findBinaries, runnableBinaries } from './binaries.ts'
@@ -201,7 +201,7 @@ class EmbeddedServer implements Server {
       file: join(this.#bin, program),
       args,
       // Not the owner's: PGPORT, PGOPTIONS, LD_LIBRARY_PATH and their like would change what is started.
-      env: { LC_ALL: 'C', TZ: 'UTC', PATH: process.env.PATH ?? '', TMPDIR: dirname(this.#keeper.folder) },
+      env: { LC_ALL: 'C', TZ: 'UTC', PATH: process.env.PATH ?? '' },
       cwd: this.#keeper.folder,
       ...this.#account,
     })
