@@ -175,6 +175,7 @@ function observeConnection(connection: KyselyConnection, hooks: Hooks, clock: Cl
     processId: undefined,
     query: async (text, values = []) => (await execute.call(connection, compiledOf(text, values))).rows,
     status: () => undefined,
+    resting: () => false,
   })
   const observed: Observed = { session, steered: false }
 

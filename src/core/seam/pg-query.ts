@@ -108,36 +108,43 @@ export function observedQuery(
     } catch (error) {
       return Promise.reject(error)
     }
-    const go = () => {
-      const pending = sendNow(statement, config, values)
-      return pending.then(
-        (result) => finish(statement, result),
-        (error: unknown) => {
-          session.settle(statement, { error })
-          throw error
-        },
-      )
-    }
+    const go = () => sendPromised(statement, config, values)
     return wait === undefined ? go() : wait.then(go)
   }
 
-  function sendNow(statement: SeamStatement, config: unknown, values: unknown): Promise<unknown> {
-    statement.send()
-    if (statement.limits === undefined) {
-      try {
-        return send(config, values) as Promise<unknown>
-      } catch (error) {
-        session.settle(statement, { error })
-        throw error
-      }
-    }
+  /** By callback, for the moment of the answer counts; the promise brings the observers back to the caller's context. */
+  function sendPromised(statement: SeamStatement, config: unknown, values: unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      sendLimited(statement, config, values, (error, result) => (error ? reject(error) : resolve(result)))
-    }).catch((error: unknown) => {
-      // As pg does: the stack leads to who sent the statement, not to the socket.
-      if (error instanceof Error) Error.captureStackTrace(error)
-      throw error
-    })
+      sendNow(statement, config, values, (error, result) => {
+        session.note(statement)
+        if (error) reject(error)
+        else resolve(result)
+      })
+    }).then(
+      (result) => {
+        const failure = settleWithResult(session, statement, result)
+        if (failure !== undefined) throw failure
+        return result
+      },
+      (error: unknown) => {
+        session.settle(statement, { error })
+        // As pg does: the stack leads to who sent the statement, not to the socket.
+        if (error instanceof Error) Error.captureStackTrace(error)
+        throw error
+      },
+    )
+  }
+
+  function sendNow(
+    statement: SeamStatement,
+    config: unknown,
+    values: unknown,
+    callback: QueryCallback,
+  ): unknown {
+    statement.send()
+    return statement.limits === undefined
+      ? send(config, values, callback)
+      : sendLimited(statement, config, values, callback)
   }
 
   function calledBack(
@@ -149,19 +156,15 @@ export function observedQuery(
     const context = new AsyncResource('millrace:statement')
     const settled: QueryCallback = (error, result) => {
       let failure = error
+      session.note(statement)
       context.runInAsyncScope(() => {
         if (error) session.settle(statement, { error })
-        else failure = settleResult(statement, result)
+        else failure = settleWithResult(session, statement, result)
       })
       if (failure) callback(failure)
       else callback(error, result)
     }
-    const go = () => {
-      statement.send()
-      const given = typeof values === 'function' ? undefined : values
-      if (statement.limits !== undefined) sendLimited(statement, config, given, settled)
-      else send(config, given, settled)
-    }
+    const go = () => sendNow(statement, config, typeof values === 'function' ? undefined : values, settled)
     let wait: Promise<void> | undefined
     try {
       wait = session.open(statement)
@@ -177,9 +180,10 @@ export function observedQuery(
   /** `pool.query` shows, counts and settles its statement itself; here it only gets its place on the connection. */
   function pass(statement: SeamStatement, config: unknown, values: unknown, callback: unknown): unknown {
     session.adopt(statement)
-    statement.send()
-    if (statement.limits === undefined) return send(config, values, callback)
-    return sendLimited(statement, config, values, callback as QueryCallback)
+    return sendNow(statement, config, values, (error, result) => {
+      session.note(statement)
+      ;(callback as QueryCallback)(error, result)
+    })
   }
 
   function sendLimited(
@@ -226,16 +230,6 @@ export function observedQuery(
   /** As pg refuses one on a connection that is of no use any more. */
   function refuse(submittable: Submittable, error: unknown): void {
     process.nextTick(() => submittable.handleError(error, client.connection))
-  }
-
-  function finish(statement: SeamStatement, result: unknown): unknown {
-    const failure = settleResult(statement, result)
-    if (failure !== undefined) throw failure
-    return result
-  }
-
-  function settleResult(statement: SeamStatement, result: unknown): unknown {
-    return settleWithResult(session, statement, result)
   }
 }
 

@@ -14,11 +14,8 @@ export function pgSession(hooks: Hooks, clock: Clock, client: SeamClient, origin
       const { rows } = (await original.call(client, text, values)) as PgResult<unknown>
       return rows
     },
-    status() {
-      // Between an error and ReadyForQuery the client still says what was true before.
-      if (client.readyForQuery !== true || client.pipeline === true) return undefined
-      return client.getTransactionStatus?.() ?? undefined
-    },
+    status: () => client.getTransactionStatus?.() ?? undefined,
+    resting: () => client.readyForQuery === true,
   })
   client.once?.('end', () => session.end())
   return session

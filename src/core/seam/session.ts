@@ -12,10 +12,12 @@ export interface Wire {
   readonly processId: number | undefined
   query(text: string, values?: readonly unknown[]): Promise<readonly unknown[]>
   /**
-   * The server's word on the transaction (ReadyForQuery: `I` idle, `T` in a transaction, `E` in a failed one),
-   * asked only when no statement is on its way; `undefined` where the driver does not say it.
+   * The server's last word on the transaction (ReadyForQuery: `I` idle, `T` in a transaction, `E` in a failed one);
+   * `undefined` where the driver does not say it.
    */
   status(): string | undefined
+  /** Whether that word is on all that was sent: right after an error another is still to come. */
+  resting(): boolean
 }
 
 let count = 0
@@ -82,22 +84,35 @@ export class Session implements Connection {
 
   /** Gives a statement that was shown already its place in the order of this connection. */
   adopt(statement: SeamStatement): void {
-    if (this.#onTheirWay === 0) this.#reconcile()
+    if (this.#onTheirWay === 0) {
+      if (this.#wire.resting()) this.#reconcile(this.#wire.status())
+      this.#expected = this.#confirmed
+    }
     this.#onTheirWay += 1
     statement.connection = this
     statement.transaction = this.#expected
     if (statement.shape !== plainSql) this.#foresee(statement)
   }
 
-  /** Takes note of what became of a statement, and tells. A second call for the same statement does nothing. */
+  /**
+   * Asks for the server's word on the transaction at the moment when an answer comes: after a success it is the
+   * word after that statement, after an error still the one before it.
+   */
+  note(statement: SeamStatement): void {
+    statement.status = this.#wire.status()
+  }
+
+  /** Takes in what became of a statement, and tells. A second call for the same statement does nothing. */
   settle(statement: SeamStatement, ended: Ended): void {
     if (statement.settled) return
     statement.settled = true
     const { error } = ended
     const failed = error !== undefined
     const verdict = failed && statement.sent && isVerdict(error)
-    if (statement.shape === plainSql) statement.transaction = this.#confirmed
-    else this.#follow(statement, ended, verdict)
+    if (verdict) this.#reconcile(statement.status)
+    if (statement.shape !== plainSql) this.#follow(statement, ended, verdict)
+    if (!failed) this.#reconcile(statement.status)
+    statement.transaction = statement.ended ?? this.#confirmed
     this.#onTheirWay -= 1
     if (this.#onTheirWay === 0) this.#rest()
     const inTheAir = ended.truncated === true || !verdict || (statement.script && statement.commits)
@@ -162,8 +177,7 @@ export class Session implements Connection {
     for (const transaction of statement.begins ?? []) {
       if (transaction.state === 'pending') transaction.state = 'never begun'
     }
-    const closing = !statement.script && before !== undefined && before !== this.#confirmed
-    statement.transaction = closing ? before : this.#confirmed
+    if (!statement.script && before !== this.#confirmed) statement.ended = before
   }
 
   #followSuccess(statement: SeamStatement, tags: readonly string[] | undefined): void {
@@ -245,14 +259,12 @@ export class Session implements Connection {
   }
 
   /** Meets what was done to the connection where the seam could not see it. */
-  #reconcile(): void {
-    const status = this.#wire.status()
-    if (status === undefined) return
-    if (status === 'I') {
-      if (this.#confirmed !== undefined) this.#end('uncertain', { type: 'uncertain', error: undefined })
-    } else if (this.#confirmed === undefined) {
-      this.#begin(undefined)
+  #reconcile(status: string | undefined): void {
+    if (status === undefined || this.#ended) return
+    if (status !== 'I') {
+      if (this.#confirmed === undefined) this.#begin(undefined)
+    } else if (this.#confirmed !== undefined) {
+      this.#end('uncertain', { type: 'uncertain', error: undefined })
     }
-    this.#expected = this.#confirmed
   }
 }

@@ -46,6 +46,10 @@ export class SeamStatement implements Statement {
   transaction: Transaction | undefined
   /** The transactions that it is expected to begin, in order. */
   begins: SeamTransaction[] | undefined
+  /** The transaction that it ended, of a statement that does nothing else. */
+  ended: SeamTransaction | undefined
+  /** The server's word on the transaction when the answer came. */
+  status: string | undefined
   /** The bounds that observers asked for. */
   limits: Limits | undefined
   sent = false
@@ -72,6 +76,8 @@ export class SeamStatement implements Statement {
     this.connection = undefined
     this.transaction = undefined
     this.begins = undefined
+    this.ended = undefined
+    this.status = undefined
     this.limits = undefined
     this.#audience = hooks.observers
     this.#seenBy = hooks.observers.length

@@ -31,6 +31,7 @@ export function watchSubmittable(session: Session, statement: SeamStatement, sub
 
   function settle(error: unknown): void {
     for (const restore of restores) restore()
+    session.note(statement)
     context.runInAsyncScope(() => session.settle(statement, { error, rowCount, affected, tags }))
   }
 }

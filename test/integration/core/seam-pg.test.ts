@@ -248,7 +248,7 @@ describe('an observed pool', () => {
         'A query must have either text or a name',
       )
     })
-    expect(recorder.outcome).toMatchObject({ uncertain: true })
+    expect(recorder.outcome).toMatchObject({ uncertain: false })
   })
 
   test('tells of each error of cursors, streams and COPY once', async () => {
@@ -341,7 +341,7 @@ describe('an observed pool', () => {
     const client = await pool.connect()
     client.release(true)
     await expect(client.query('select 1')).rejects.toThrow('Client was closed and is not queryable')
-    expect(recorder.outcome).toMatchObject({ uncertain: true })
+    expect(recorder.outcome).toMatchObject({ uncertain: false })
     expect(() => client.release()).toThrow('Release called on client which has already been released')
   })
 
