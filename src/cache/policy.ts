@@ -49,10 +49,10 @@ export const freshnessRules: { readonly [K in keyof Required<FreshnessOptions>]:
   ttlJitterRatio: rules.ratio,
   staleWhileRevalidateMs: rules.nonNegativeMs,
   staleIfErrorMs: rules.nonNegativeMs,
-  softTimeoutMs: rules.durationMs,
-  timeoutMs: rules.durationMs,
+  softTimeoutMs: rules.timerMs,
+  timeoutMs: rules.timerMs,
   refreshAheadRatio: rules.ratio,
-  refreshAheadMinHits: rules.durationMs,
+  refreshAheadMinHits: rules.positiveInteger,
   errorTtlMs: rules.nonNegativeMs,
   results: oneOf('copy', 'freeze', 'share'),
 }

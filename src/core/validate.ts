@@ -1,3 +1,4 @@
+import { longestTimerMs } from './clock.ts'
 import { InvalidArgumentError } from './errors.ts'
 
 /** A value as it should stand in a message: short, and never more than its first characters. */
@@ -30,10 +31,15 @@ const rule = (expected: string, holds: Check): Rule => ({ expected, holds })
 export const rules = {
   positiveInteger: rule('a positive integer', positiveInteger),
   nonNegativeInteger: rule('an integer of 0 or more', (value) => value === 0 || positiveInteger(value)),
-  /** Milliseconds; timers cannot count beyond 2^31 - 1. */
+  /** Milliseconds, to be compared with the time. */
   durationMs: rule(
     'a positive number of milliseconds',
     (value) => typeof value === 'number' && value > 0 && Number.isFinite(value),
+  ),
+  /** Milliseconds that a timer counts. */
+  timerMs: rule(
+    `a positive number of milliseconds up to ${longestTimerMs}`,
+    (value) => typeof value === 'number' && value > 0 && value <= longestTimerMs,
   ),
   nonNegativeMs: rule(
     'a number of milliseconds of 0 or more',

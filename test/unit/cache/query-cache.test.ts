@@ -846,6 +846,11 @@ describe('abuse', () => {
       'queryCache: ttlJitterRatio must be a ratio from 0 to 1, got 2',
     ],
     [
+      'a timeout that no timer can count',
+      () => queryCache({ timeoutMs: 2 ** 31 }),
+      'queryCache: timeoutMs must be a positive number of milliseconds up to 2147483647, got 2147483648',
+    ],
+    [
       'a wrong results',
       () => queryCache({ results: 'clone' as never }),
       "queryCache: results must be 'copy' or 'freeze' or 'share', got \"clone\"",
