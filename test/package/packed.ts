@@ -77,9 +77,8 @@ async function packInto(folder: string): Promise<Packed> {
   const metafile = join(folder, 'metafile.json')
   await copyFile(join(root, 'dist/metafile-esm.json'), metafile)
   const bare = await install(join(folder, 'bare'), [tarball])
-  const wanted = Object.entries(peers).map(([peer, range]) => `${peer}@${range}`)
   const furnished =
-    wanted.length === 0 ? bare : await install(join(folder, 'furnished'), [tarball, ...wanted])
+    peers.length === 0 ? bare : await install(join(folder, 'furnished'), [tarball, ...peerPackages])
   return { folder, tarball, metafile, bare, furnished }
 }
 
@@ -102,11 +101,11 @@ export interface Outcome {
   readonly stderr: string
 }
 
-/** Runs a program to its end, which it must reach by itself in `timeoutMs` (one minute). */
+/** Runs a program to its end, which it must reach by itself in `timeoutMs` (two minutes). */
 export function run(
   program: string,
   args: readonly string[],
-  { cwd = root, timeoutMs = 60_000 }: { cwd?: string; timeoutMs?: number } = {},
+  { cwd = root, timeoutMs = 120_000 }: { cwd?: string; timeoutMs?: number } = {},
 ): Promise<Outcome> {
   return new Promise((resolve) => {
     const env = { ...process.env, NODE_OPTIONS: '', FORCE_COLOR: '0' }
