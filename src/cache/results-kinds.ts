@@ -62,6 +62,13 @@ function fillAll(copy: object, inner: Inner): void {
   }
 }
 
+/** What lies under any keys at all. */
+function partsOf(value: object): unknown[] {
+  const parts: unknown[] = Object.values(value)
+  for (const symbol of Object.getOwnPropertySymbols(value)) parts.push(Reflect.get(value, symbol))
+  return parts
+}
+
 /** Own enumerable fields; what is not enumerable is left out, of a getter the value is taken. */
 const fields: Omit<Kind<Fields>, 'copy'> = {
   is: always,
@@ -70,7 +77,7 @@ const fields: Omit<Kind<Fields>, 'copy'> = {
     else fillAll(copy, inner)
   },
   hasFields: true,
-  parts: (value) => Reflect.ownKeys(value).map((key) => value[key]),
+  parts: partsOf,
   lock: null,
   isRegular: (value) =>
     Object.getOwnPropertySymbols(value).length === 0 && !Object.hasOwn(value, '__proto__'),
@@ -108,7 +115,7 @@ const array: Kind<unknown[]> = {
     if (isRegular) fillElements(copy, inner)
     else fillAll(copy, inner)
   },
-  parts: (value) => Object.values(value),
+  parts: partsOf,
   lock: null,
   isRegular: (value) => isDense(value) && Object.getOwnPropertySymbols(value).length === 0,
 }
@@ -126,8 +133,7 @@ function locked(prototype: object, mutators: readonly string[]): object {
   for (const name of mutators) {
     if (Object.hasOwn(prototype, name)) Object.defineProperty(refusing, name, { value: refuse })
   }
-  // An own `constructor` keeps what compares constructors equal, and the name that is printed.
-  return Object.defineProperty(refusing, 'constructor', { value: prototype.constructor })
+  return refusing
 }
 
 const date: Kind<Date> = {

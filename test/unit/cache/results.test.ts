@@ -1,6 +1,6 @@
 import assert from 'node:assert'
 import { randomInt } from 'node:crypto'
-import { inspect } from 'node:util'
+import { inspect, isDeepStrictEqual } from 'node:util'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import pg from 'pg'
@@ -42,6 +42,11 @@ const samples: Record<string, () => object> = {
     { id: 2, name: 'b', ratio: -0, open: false, none: null, missing: undefined, big: 0n },
   ],
   'rows of different shapes': () => [{ id: 1 }, { name: 'b', at: new Date(2) }, { name: 'c', id: 3 }],
+  'rows of which one has a column more': () => [{ id: 1 }, { id: 2, at: new Date(2) }],
+  'rows of which one has another column': () => [
+    { id: 1, from: null },
+    { id: 2, to: { at: 1 } },
+  ],
   'rows with a Date that may be null': () => [
     { id: 1, at: null },
     { id: 2, at: new Date(2) },
@@ -85,6 +90,9 @@ const samples: Record<string, () => object> = {
   'an object without a prototype': () => Object.assign(Object.create(null), { id: 1, nested: { a: 1 } }),
   'symbol keys': () => ({ [Symbol.for('tag')]: { a: 1 }, b: 1 }),
   'a sparse array': () => Object.assign([], { 0: { a: 1 }, 3: 'd', 70000: [] }),
+  'an array of holes': () => new Array(3),
+  'an array with a hole and a further property': () => Object.assign([], { 1: 'b', total: { count: 1 } }),
+  'an array with a symbol key': () => Object.assign([1], { [Symbol.for('tag')]: { a: 1 } }),
   'an array with further properties': () => Object.assign([{ id: 1 }], { total: { count: 1 } }),
   'a column named __proto__': () => [
     JSON.parse('{"id":1,"__proto__":{"admin":true}}'),
@@ -456,7 +464,8 @@ describe('what can be neither copied nor frozen', () => {
     'a subclass of Array': Track.from([1]),
     'a subclass of Date': new Moment(1),
     'a subclass of Map': new Bag([['a', 1]]),
-    'a class called Map': new { Map: class {} }.Map(),
+    'a class called Object': Object.assign(new { Object: class {} }.Object(), { a: 1 }),
+    'a prototype that names a constructor not its own': Object.create({ constructor: Object, get: () => 1 }),
     'an error': new RangeError('no'),
     'a promise': Promise.resolve(1),
     'a boxed primitive': Object('text'),
@@ -553,6 +562,19 @@ describe('a frozen result', () => {
     one.map.get('bytes')?.fill(0)
     expect(one.rows[0]?.re?.test('aa')).toBe(true)
     expectSame(two, build())
+  })
+
+  it('is frozen around bytes also where it runs in a circle', () => {
+    const circle: Fields = { photo: bytes(1), at: new Date(1) }
+    circle.self = { circle }
+    const [one, two] = hits(circle, 'freeze')
+    expect(one.self).not.toBe(two.self)
+    for (const object of reach(one)) expect(Object.isFrozen(object)).toBe(!reach(one.photo).has(object))
+  })
+
+  it('prints as what was loaded does', () => {
+    const build = () => [new Date(1), new Map([[1, 2]]), new Set([1])]
+    expect(inspect(frozenOf(build()))).toBe(inspect(build()))
   })
 
   it('reads as what was loaded does', () => {
@@ -717,6 +739,8 @@ describe(`any value (SEED=${seed})`, () => {
   it('is deeply equal to what was loaded', () => {
     fc.assert(
       fc.property(tree.map(readable), (build) => {
+        // Node 24 finds some Maps with objects for keys unequal to themselves made anew.
+        fc.pre(isDeepStrictEqual(build(), build()))
         assert.deepStrictEqual(copyOf(build()), build())
       }),
       runs,
