@@ -1,5 +1,5 @@
 import { onAbort } from '../core/abort.ts'
-import { type Clock, coarseNow, longestTimerMs } from '../core/clock.ts'
+import { type Clock, coarseNow } from '../core/clock.ts'
 import { Events } from '../core/events.ts'
 import { type Limiter, limiter } from '../core/limiter.ts'
 import { CacheClosedError, LoadCycleError, LoadTimeoutError } from './errors.ts'
@@ -301,7 +301,7 @@ export class Engine {
       },
     )
     const { softTimeoutMs } = call.load.policy
-    if (softTimeoutMs !== undefined && softTimeoutMs <= longestTimerMs && this.#hasStaleForErrors(slot)) {
+    if (softTimeoutMs !== undefined && this.#hasStaleForErrors(slot)) {
       answer = this.#staleAfter(softTimeoutMs, slot, answer)
     }
     return call.signal === undefined ? answer : this.#freeOnAbort(call.signal, flight, answer)
@@ -341,7 +341,7 @@ export class Engine {
     slot.flight = flight
     this.flights.add(flight)
     const { timeoutMs } = load.policy
-    if (timeoutMs !== undefined && timeoutMs <= longestTimerMs) {
+    if (timeoutMs !== undefined) {
       flight.timer = this.#clock.setTimeout(() => {
         this.#fail(flight, new LoadTimeoutError(this.name, keyTextOf(slot), timeoutMs, flight.started))
       }, timeoutMs)

@@ -4,15 +4,6 @@ import { engineOf } from '../../../src/cache/query-cache.ts'
 import { settle } from '../../helpers/manual-clock.ts'
 
 describe('sizes beyond the ordinary', () => {
-  it('a timeout longer than timers can count is none', async () => {
-    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
-    const cache = queryCache({ timeoutMs: Number.MAX_SAFE_INTEGER, softTimeoutMs: 2 ** 40 })
-    const slow = () => new Promise((resolve) => setTimeout(resolve, 10, 1))
-    expect(await cache.getOrLoad(['k'], slow)).toBe(1)
-    expect(warn).not.toHaveBeenCalled()
-    warn.mockRestore()
-  })
-
   it.each([100 / 3, 1.5, Number.NaN, 0, Number.POSITIVE_INFINITY])(
     'a pool of %d connections is one of so many that loads run',
     async (max) => {
