@@ -8,7 +8,7 @@ import { type Invalidation, Journal } from './journal.ts'
 import { currentLoad, runLoad } from './load-context.ts'
 import { matches, type Pattern } from './patterns.ts'
 import type { Policy } from './policy.ts'
-import { keep, sizeOf } from './results.ts'
+import { type Kept, keep, type ResultsMode, sizeOf } from './results.ts'
 import type { SegmentToken } from './segments.ts'
 import { keyTextOf, Scope, type Slot, tokensOf } from './slots.ts'
 import { Store } from './store.ts'
@@ -376,7 +376,7 @@ export class Engine {
     const wanted = load.shouldCache?.(value) ?? true
     const ttlMs = typeof policy.ttlMs === 'function' ? policy.ttlMs(value) : policy.ttlMs
     const isKept = wanted || flight.waiters > 1 || policy.results === 'freeze'
-    const kept = isKept ? keep(value, policy.results) : undefined
+    const kept = isKept ? keepIfPossible(value, policy.results) : undefined
     const bytes = this.#sized && kept !== undefined ? sizeOf(kept.master) : 0
     // From here on no code of others runs until all is done: it might invalidate.
     const current = flight.isCurrent
@@ -478,6 +478,15 @@ function dependenciesOf({ dependencies }: Flight): readonly string[] | undefined
 /** A policy as it is kept with a value: a function for the time to live would hold the call's arguments. */
 function fixed(policy: Policy, ttlMs: number): Policy {
   return typeof policy.ttlMs === 'function' ? { ...policy, ttlMs } : policy
+}
+
+/** What cannot be kept (a getter of it throws, it is nested without end) is still its callers' value; each gets it itself. */
+function keepIfPossible(value: unknown, mode: ResultsMode): Kept | undefined {
+  try {
+    return keep(value, mode)
+  } catch {
+    return undefined
+  }
 }
 
 /** How a kept error is given. */

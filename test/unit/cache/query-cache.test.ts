@@ -176,6 +176,19 @@ describe('a cached function', () => {
     }).toThrow(TypeError)
   })
 
+  it('gives what cannot be kept, and does not keep it', async () => {
+    const { cache } = setUp()
+    const odd = {
+      get field(): number {
+        throw new Error('getter')
+      },
+    }
+    const fn = cachedQuery({ cache })(async () => odd)
+    const [first, joined] = await Promise.all([fn(), fn()])
+    expect([first === odd, joined === odd]).toEqual([true, true])
+    expect(cache.stats()).toMatchObject({ size: 0, loads: 1, loadErrors: 0, loading: 0 })
+  })
+
   it('has the default cache of the process where none is named', async () => {
     const fn = cachedQuery({ ttlMs: 1_000 })(async (id: number) => ({ id }))
     for (let id = 0; id < 150; id++) await fn(id)
