@@ -92,6 +92,10 @@ describe('a progress bar', () => {
     const terminal = screen({ columns: 30 })
     progressBar(statusLine(undefined, terminal), { label: 'seeding', unit: 'points', total: 10 })(5)
     expect(terminal.line).toHaveLength(29)
+    // As some pseudo-terminals say of themselves.
+    const unknown = screen({ columns: 0 })
+    progressBar(statusLine(undefined, unknown), { label: '', unit: 'points', total: 10 })(5)
+    expect(unknown.line).toContain('5 of 10 points')
   })
 
   test('says nothing where nobody watches', () => {

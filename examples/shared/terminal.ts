@@ -86,7 +86,7 @@ export function statusLine(signal?: AbortSignal, screen: Screen = process.stderr
     show(text) {
       if (screen.isTTY !== true || signal?.aborted === true) return
       clear()
-      screen.write([...text].slice(0, (screen.columns ?? 80) - 1).join(''))
+      screen.write([...text].slice(0, (screen.columns || 80) - 1).join(''))
       shown = true
     },
     clear,

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import type { Postgres } from './postgres.ts'
-import type { Scope } from './program.ts'
+import { type Scope, UsageError } from './program.ts'
 
 /** A schema of an example's own, and a pool whose connections see only that. */
 export interface Workspace {
@@ -26,7 +26,8 @@ export async function openWorkspace(
   // This session stays open for as long as the schema is in use: it is how others know that it is.
   await scope.use(
     () => createSchema(new pg.Client(connect), schema),
-    (client) => dropSchema(client, schema, postgres.embedded),
+    // The embedded server takes all its files with it.
+    (client) => (postgres.embedded ? client.end().catch(() => undefined) : dropSchema(client, schema)),
   )
   const pool = await scope.use(
     async () => new pg.Pool({ ...connect, max: connections, options: `-c search_path=${schema}` }),
@@ -53,21 +54,32 @@ async function createSchema(client: pg.Client, schema: string): Promise<pg.Clien
   return client
 }
 
-async function dropSchema(client: pg.Client, schema: string, goesWithServer: boolean): Promise<void> {
-  for (let attemptsLeft = goesWithServer ? 0 : 5; attemptsLeft > 0; attemptsLeft -= 1) {
-    await client.query(
-      `select pg_terminate_backend(pid, 5000) from pg_stat_activity
-       where application_name = $1 and pid <> pg_backend_pid()`,
-      [schema],
-    )
-    try {
-      await client.query(`drop schema ${schema} cascade`)
-      break
-    } catch (error) {
-      // A connection that was still being made has come after all, and has begun to work.
-      const isDeadlock = (error as { code?: unknown }).code === '40P01'
-      if (!isDeadlock || attemptsLeft === 1) throw error
+async function dropSchema(client: pg.Client, schema: string): Promise<void> {
+  try {
+    for (let attemptsLeft = 5; !(await isDropped(client, schema)); attemptsLeft -= 1) {
+      if (attemptsLeft === 0) throw new Error('connections keep using it')
     }
+    await client.end()
+  } catch (error) {
+    const { message } = error as Error
+    throw new UsageError(
+      `the schema ${schema} is still there (${message}): the next run drops it, or drop schema ${schema} cascade`,
+    )
   }
-  await client.end()
+}
+
+/** Whether nobody stood in the way: a connection that was still being made may come, and begin to work. */
+async function isDropped(client: pg.Client, schema: string): Promise<boolean> {
+  await client.query(
+    `select pg_terminate_backend(pid, 5000) from pg_stat_activity
+     where application_name = $1 and pid <> pg_backend_pid()`,
+    [schema],
+  )
+  try {
+    await client.query(`drop schema ${schema} cascade`)
+    return true
+  } catch (error) {
+    if ((error as { code?: unknown }).code === '40P01') return false
+    throw error
+  }
 }

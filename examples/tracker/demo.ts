@@ -2,6 +2,7 @@ import type { ExampleContext } from '../shared/example.ts'
 import { listen } from '../shared/listen.ts'
 import { type Call, type Measured, type Meter, openMeter } from '../shared/measure.ts'
 import { migrate } from '../shared/migrate.ts'
+import type { Scope } from '../shared/program.ts'
 import { formatTime } from '../shared/requests.ts'
 import {
   formatCount,
@@ -48,7 +49,7 @@ export async function demo(context: ExampleContext, scale = scaleOf(context)): P
   await migrate(db, migrations, { schema, target: '01-the-old-system' })
   await seedWithProgress(context, scale)
 
-  const tracker = createTracker({ pool, race })
+  const tracker = createTracker({ pool, race, report: reportTo(scope) })
   const origin = await listen(scope, tracker.app, 0)
   const table = new Measurements(await openMeter(scope), line, origin)
 
@@ -96,10 +97,15 @@ async function measureNewPage(table: Measurements, tracker: Tracker, season: Sea
 
 /** Fills the schema and gives the app. */
 export async function start(context: ExampleContext) {
-  const { pool, schema } = context
+  const { pool, schema, scope } = context
   await migrate(openDatabase(pool), migrations, { schema })
   await seedWithProgress(context, scaleOf(context))
-  return createTracker({ pool, race }).app
+  return createTracker({ pool, race, report: reportTo(scope) }).app
+}
+
+/** Errors go to the terminal, but not those of requests that an interrupt has cut off. */
+const reportTo = (scope: Scope) => (error: unknown) => {
+  if (!scope.signal.aborted) console.error(error)
 }
 
 const scaleOf = ({ full }: ExampleContext): Scale => (full ? fullScale : defaultScale)

@@ -342,6 +342,14 @@ describe('what was cached', () => {
     expect(await http.statementsOf(() => flightsOf('ann'))).toBe(1)
   })
 
+  test.each(['*', 'a:b', 'a\\b'])('is told apart for a pilot with the id %s', async (pilot_id) => {
+    const flightsOfPilot = () => flightsOf(encodeURIComponent(pilot_id))
+    await Promise.all([flightsOf('bob'), flightsOfPilot()])
+    await send(seconds(0, 9), { pilot_id })
+    expect((await flightsOfPilot()).body.flights).toHaveLength(1)
+    expect(await http.statementsOf(() => flightsOf('bob'))).toBe(0)
+  })
+
   test('stays when a batch is refused', async () => {
     await send(seconds(0, 9))
     await summary()
