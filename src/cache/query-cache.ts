@@ -399,7 +399,7 @@ export function defaultCache(): QueryCache {
 }
 
 /** The tokens of the segments of a key that is given as such. */
-export function segmentTokens(primitive: string, segments: readonly unknown[]): SegmentToken[] {
+function segmentTokens(primitive: string, segments: readonly unknown[]): SegmentToken[] {
   return segments.map((segment, i) => {
     try {
       return tokenOf(segment, () => ({ primitive, name: `segment ${i + 1} of a key` }))

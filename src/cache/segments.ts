@@ -32,7 +32,7 @@ const identities = new WeakMap<object, Identity>()
 let identityCount = 0
 
 /** The identity of an object: the same for the same object, for as long as it lives. */
-export function identityOf(object: object): Identity {
+function identityOf(object: object): Identity {
   let identity = identities.get(object)
   if (identity === undefined) {
     identityCount += 1
