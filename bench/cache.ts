@@ -25,9 +25,7 @@ const sections: Readonly<Record<string, (run: Run) => Promise<Table[]>>> = {
 }
 
 await runProgram(async (scope) => {
-  const { values: options } = parseArgs({
-    options: { json: { type: 'boolean' }, quick: { type: 'boolean' }, only: { type: 'string' } },
-  })
+  const options = optionsOf(process.argv.slice(2))
   const chosen = options.only?.split(',') ?? Object.keys(sections)
   const unknown = chosen.find((id) => sections[id] === undefined)
   if (unknown !== undefined) {
@@ -48,6 +46,17 @@ await runProgram(async (scope) => {
   if (options.json === true)
     console.log(JSON.stringify({ machine: on, quick: run.quick, tables }, undefined, 2))
 })
+
+function optionsOf(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      options: { json: { type: 'boolean' }, quick: { type: 'boolean' }, only: { type: 'string' } },
+    }).values
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message}; there are --json, --quick and --only <table>,...`)
+  }
+}
 
 function headOf({ node, v8, platform, cpu, cores, memoryGb }: Machine, { quick }: Run): string {
   const limit = `lru-cache ${versionOf('lru-cache')}`

@@ -1,4 +1,4 @@
-import { nodeFor, versionOf } from '../shared/peers.mjs'
+import { NEWER_NODE, nodeFor, versionOf } from '../shared/peers.mjs'
 import type { Contender } from './contender.ts'
 
 /** A cache that is measured, where it stands, and the package that it comes from. */
@@ -41,5 +41,5 @@ export function labelOf(entry: Entry): string {
   const version = entry.package === undefined ? undefined : versionOf(entry.package)
   const node = nodeFor(entry.package)
   const name = version === undefined ? entry.name : `${entry.name} ${version}`
-  return node === process.execPath ? name : `${name} (Node 24)`
+  return node === process.execPath ? name : `${name} (Node ${NEWER_NODE})`
 }

@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url'
 
 const bench = new URL('../', import.meta.url)
 const newerNode = new URL('node_modules/node/bin/node', bench)
-const NEWER_NODE = 24
+/** The Node for packages that do not support the one that runs this. */
+export const NEWER_NODE = 24
 
 /**
  * Installs what bench/package.json lists, as its lock file says, where that is not there yet; and a newer Node

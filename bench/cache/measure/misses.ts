@@ -5,9 +5,6 @@ import { LIMIT } from './hits.ts'
 
 const MAX_ENTRIES = 10_000
 
-/** The limit once more, in a process in which the cache has loaded. */
-export const LIMIT_AFTER = 'limit, after'
-
 /**
  * What a miss costs beside the load: new keys one after another, whose load is an async function that has its
  * value at once, into a cache that is full. The limit looks, loads and stores by hand, without single-flight.
@@ -43,10 +40,5 @@ export async function measureMisses(
   )
   const least = median(limit?.ns ?? [])
   const ns = miss?.ns ?? []
-  const after = await race([{ name: LIMIT_AFTER, run: loopOf(byHand, Infinity, { awaited: true }) }], options)
-  return [
-    ...(limit ? [limit] : []),
-    { name: 'miss', ns, ratio: ns.map((value) => value / least) },
-    ...after.map(({ name, ns }) => ({ name, ns, ratio: ns.map((value) => value / least) })),
-  ]
+  return [...(limit ? [limit] : []), { name: 'miss', ns, ratio: ns.map((value) => value / least) }]
 }

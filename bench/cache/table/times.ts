@@ -1,29 +1,38 @@
 import { formatCount, formatFactor, type Row } from '../../../examples/shared/terminal.ts'
 import { type Lap, median, quantile } from '../../shared/measure.ts'
-import { nodeFor } from '../../shared/peers.mjs'
+import { NEWER_NODE, nodeFor } from '../../shared/peers.mjs'
 import type { Contender, Results } from '../contender.ts'
 import { type Entry, entries, labelOf } from '../contenders.ts'
 import { AWAITED_LIMIT, LIMIT, SYNCHRONOUS, UNAWAITED, UNAWAITED_LIMIT } from '../measure/hits.ts'
-import { LIMIT_AFTER } from '../measure/misses.ts'
 import { adapterOf, failed, perform, type Run, type Table } from '../run.ts'
 
-/** millrace on the Node that some peers need, where they need another, for comparison with these. */
-const newerNode = entries.map(({ package: name }) => nodeFor(name)).find((node) => node !== process.execPath)
-
+/** An entry, on one Node. */
 interface Racer {
   readonly label: string
   readonly entry: Entry
   readonly node: string | undefined
 }
 
+const newerNode = entries.map(({ package: name }) => nodeFor(name)).find((node) => node !== process.execPath)
+
+/** The entries; millrace twice where some peers need another Node, for comparison with these. */
 const racers: readonly Racer[] = entries.flatMap((entry) => {
   const racer = { label: labelOf(entry), entry, node: nodeFor(entry.package) }
-  const again =
-    entry.package === undefined && newerNode !== undefined
-      ? [{ label: `${entry.name} (Node 24)`, entry, node: newerNode }]
-      : []
-  return [racer, ...again]
+  if (entry.package !== undefined || newerNode === undefined) return [racer]
+  return [racer, { label: `${entry.name} (Node ${NEWER_NODE})`, entry, node: newerNode }]
 })
+
+const COLUMNS = ['cache', 'ns', 'of the limit', 'quartiles']
+
+function timeRow(cache: string, { ns, ratio }: Figures, more: Row = {}): Row {
+  return {
+    cache,
+    ns: formatCount(ns.median),
+    'of the limit': formatFactor(ratio.median),
+    quartiles: `${formatFactor(ratio.from)} to ${formatFactor(ratio.to)}`,
+    ...more,
+  }
+}
 
 /** Laps of the same name from several processes, as one. */
 class Laps {
@@ -38,7 +47,7 @@ class Laps {
     }
   }
 
-  /** Median and quartiles. */
+  /** Medians and quartiles. */
   get(name: string) {
     const own = this.#laps.get(name)
     if (own === undefined) return undefined
@@ -53,43 +62,55 @@ class Laps {
 
 type Figures = NonNullable<ReturnType<Laps['get']>>
 
-function timeRow(cache: string, { ns, ratio }: Figures, more: Row = {}): Row {
-  return {
-    cache,
-    ns: formatCount(ns.median),
-    'of the limit': formatFactor(ratio.median),
-    quartiles: `${formatFactor(ratio.from)} to ${formatFactor(ratio.to)}`,
-    ...more,
-  }
+/** One process to time something in. */
+interface Heat {
+  readonly id: string
+  readonly racer: Racer
+  run(): Promise<readonly Lap[] | Error>
 }
 
-const TIME_COLUMNS = ['cache', 'ns', 'of the limit', 'quartiles']
-
-function raceOptions({ quick }: Run) {
-  return quick ? { rounds: 8, roundMs: 10, warmUpMs: 100 } : { rounds: 25, roundMs: 15, warmUpMs: 250 }
-}
-
-export async function hits(run: Run): Promise<Table[]> {
-  const measured = new Map<string, Laps | Error>()
+/** Runs all heats in turn, several times over; their laps, or the first error, by id, and the limits of this Node. */
+async function timeHeats(heats: readonly Heat[], repeats: number) {
+  const byId = new Map<string, Laps | Error>(heats.map(({ id }) => [id, new Laps()]))
   const limits = new Laps()
-  const idOf = (label: string, results: Results) => `${label} ${results}`
-  for (let repeat = 0; repeat < (run.quick ? 1 : 3); repeat++) {
-    for (const { label, entry, node } of racers) {
-      for (const results of ['share', 'copy', 'freeze'] as const) {
-        if ((await adapterOf(entry)).results[results] === undefined) continue
-        const id = idOf(label, results)
-        const laps = measured.get(id) ?? new Laps()
-        measured.set(id, laps)
-        if (laps instanceof Error) continue
-        const got = await perform(run, 'hits', entry, { results, race: raceOptions(run) }, { node })
-        if (got instanceof Error) measured.set(id, got)
-        else {
-          laps.add(got)
-          if (node === process.execPath) limits.add(got)
-        }
+  for (let repeat = 0; repeat < repeats; repeat++) {
+    for (const { id, racer, run } of heats) {
+      const laps = byId.get(id)
+      if (!(laps instanceof Laps)) continue
+      const got = await run()
+      if (got instanceof Error) byId.set(id, got)
+      else {
+        laps.add(got)
+        if (racer.node === process.execPath) limits.add(got)
       }
     }
   }
+  return { byId, limits }
+}
+
+function amountOf({ quick }: Run) {
+  const race = quick ? { rounds: 8, roundMs: 10, warmUpMs: 100 } : { rounds: 25, roundMs: 15, warmUpMs: 500 }
+  return { race, repeats: quick ? 1 : 3 }
+}
+
+const ALL_RESULTS = ['share', 'copy', 'freeze'] as const
+
+/** What hits cost, by each way to ask. */
+export async function hits(run: Run): Promise<Table[]> {
+  const { race, repeats } = amountOf(run)
+  const idOf = (label: string, results: Results) => `${label} ${results}`
+  const heats: Heat[] = []
+  for (const racer of racers) {
+    const modes = (await adapterOf(racer.entry)).results
+    for (const results of ALL_RESULTS.filter((each) => modes[each] !== undefined)) {
+      heats.push({
+        id: idOf(racer.label, results),
+        racer,
+        run: () => perform(run, 'hits', racer.entry, { results, race }, { node: racer.node }),
+      })
+    }
+  }
+  const { byId, limits } = await timeHeats(heats, repeats)
 
   const table = async (
     id: string,
@@ -99,56 +120,50 @@ export async function hits(run: Run): Promise<Table[]> {
     noteOf?: (contender: Contender, way: string) => string | undefined,
   ): Promise<Table> => {
     const rows: Row[] = []
-    const figures: Record<string, unknown> = {}
-    const own = ways.includes(UNAWAITED) ? [UNAWAITED_LIMIT] : [LIMIT, AWAITED_LIMIT]
-    for (const limit of own) {
-      const figures = limits.get(limit)
-      if (figures)
-        rows.push(timeRow(limit === AWAITED_LIMIT ? 'LRUCache.get, awaited' : 'LRUCache.get', figures))
+    const measured: Record<string, unknown> = {}
+    for (const [name, cache] of limitsBeside(ways)) {
+      const figures = limits.get(name)
+      if (figures) rows.push(timeRow(cache, figures))
     }
     for (const { label, entry } of racers) {
-      const laps = measured.get(idOf(label, results))
-      if (laps === undefined) continue
-      if (laps instanceof Error) {
-        rows.push(failed(label, laps))
-        continue
-      }
-      for (const way of ways) {
-        const own = laps.get(way)
-        if (own === undefined) continue
-        figures[`${label}, ${way}`] = own
-        rows.push(timeRow(label, own, noteOf ? { '': noteOf(await adapterOf(entry), way) } : {}))
+      const laps = byId.get(idOf(label, results))
+      if (laps instanceof Error) rows.push(failed(label, laps))
+      for (const way of laps instanceof Laps ? ways : []) {
+        const figures = laps instanceof Laps ? laps.get(way) : undefined
+        if (figures === undefined) continue
+        measured[`${label}, ${way}`] = figures
+        rows.push(timeRow(label, figures, { '': noteOf?.(await adapterOf(entry), way) }))
       }
     }
-    return { id, title, columns: noteOf ? [...TIME_COLUMNS, ''] : TIME_COLUMNS, rows, measured: figures }
+    return { id: `hits.${id}`, title, columns: noteOf ? [...COLUMNS, ''] : COLUMNS, rows, measured }
   }
 
   return [
-    await table('hits.key', 'Hits, shared results, by a key made beforehand', ['key'], 'share'),
-    await table('hits.function', 'Hits, shared results, a cached function of one id', ['function'], 'share'),
+    await table('key', 'Hits, shared results, by a key made beforehand', ['key'], 'share'),
+    await table('function', 'Hits, shared results, a cached function of one id', ['function'], 'share'),
     await table(
-      'hits.segments',
+      'segments',
       'Hits, shared results, a function of one id by a key of three segments: keyOf, or a template by hand',
       ['text'],
       'share',
     ),
     await table(
-      'hits.arguments',
+      'arguments',
       'Hits, shared results, two arguments of which one is {from: Date, to: Date}',
       ['template', 'arguments'],
       'share',
       ({ ownKey }, way) => (way === 'template' ? 'template by hand' : ownKey),
     ),
     await table(
-      'hits.copied',
-      'Hits, each caller a copy of its own: 20 rows of 8 columns, by a key made beforehand',
+      'copied',
+      'Hits, each caller a copy of its own: 20 rows of 8 columns, one of them a Date, by a key made beforehand',
       ['key'],
       'copy',
       ({ results }) => results.copy,
     ),
-    await table('hits.frozen', 'Hits, frozen results, by a key made beforehand', ['key'], 'freeze'),
+    await table('frozen', 'Hits, frozen results, by a key made beforehand', ['key'], 'freeze'),
     await table(
-      'hits.call',
+      'call',
       'Hits, shared results, by a key made beforehand: the call alone, where the hit is done when it returns',
       [UNAWAITED, SYNCHRONOUS],
       'share',
@@ -157,34 +172,34 @@ export async function hits(run: Run): Promise<Table[]> {
   ]
 }
 
+function limitsBeside(ways: readonly string[]): [name: string, cache: string][] {
+  if (ways.includes(UNAWAITED)) return [[UNAWAITED_LIMIT, 'LRUCache.get']]
+  return [
+    [LIMIT, 'LRUCache.get'],
+    [AWAITED_LIMIT, 'LRUCache.get, awaited'],
+  ]
+}
+
+/** What misses cost. */
 export async function misses(run: Run): Promise<Table[]> {
-  const measured = new Map<string, Laps | Error>()
-  const limits = new Laps()
-  for (let repeat = 0; repeat < (run.quick ? 1 : 3); repeat++) {
-    for (const { label, entry, node } of racers) {
-      const laps = measured.get(label) ?? new Laps()
-      measured.set(label, laps)
-      if (laps instanceof Error) continue
-      const got = await perform(run, 'misses', entry, { race: raceOptions(run) }, { node })
-      if (got instanceof Error) measured.set(label, got)
-      else {
-        laps.add(got)
-        if (node === process.execPath) limits.add(got)
-      }
-    }
-  }
-  const figures: Record<string, unknown> = {}
+  const { race, repeats } = amountOf(run)
+  const heats = racers.map((racer) => ({
+    id: racer.label,
+    racer,
+    run: () => perform(run, 'misses', racer.entry, { race }, { node: racer.node }),
+  }))
+  const { byId, limits } = await timeHeats(heats, repeats)
   const rows: Row[] = []
+  const measured: Record<string, unknown> = {}
   const limit = limits.get(LIMIT)
   if (limit) rows.push(timeRow('get, load, set by hand', limit))
-  for (const [label, laps] of measured) {
-    const own = laps instanceof Error ? undefined : laps.get('miss')
-    if (own) {
-      const after = laps instanceof Error ? undefined : laps.get(LIMIT_AFTER)
-      figures[label] = own
-      rows.push(timeRow(label, own, { 'by hand, after': after && formatFactor(after.ratio.median) }))
-    } else if (laps instanceof Error) rows.push(failed(label, laps))
+  for (const [label, laps] of byId) {
+    if (laps instanceof Error) rows.push(failed(label, laps))
+    const figures = laps instanceof Laps ? laps.get('miss') : undefined
+    if (figures === undefined) continue
+    measured[label] = figures
+    rows.push(timeRow(label, figures))
   }
   const title = 'Misses: a new key each time, into a full cache of 10,000, the load an async function'
-  return [{ id: 'misses', title, columns: [...TIME_COLUMNS, 'by hand, after', ''], rows, measured: figures }]
+  return [{ id: 'misses', title, columns: [...COLUMNS, ''], rows, measured }]
 }
