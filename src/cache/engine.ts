@@ -308,9 +308,12 @@ export class Engine {
   }
 
   #staleAfter(ms: number, slot: Slot, answer: Promise<unknown>): Promise<unknown> {
+    const outer = currentLoad()
     return new Promise((resolve, reject) => {
       const timer = this.#clock.setTimeout(() => {
-        if (this.#hasStaleForErrors(slot)) resolve(this.#serveStale(slot))
+        if (!this.#hasStaleForErrors(slot)) return
+        outer?.absorb(slot.dependencies ?? [], slot.storedAt) // a clock may call from anywhere
+        resolve(this.#serveStale(slot))
       }, ms)
       answer.then(resolve, reject).finally(() => this.#clock.clearTimeout(timer))
     })
@@ -441,7 +444,9 @@ export class Engine {
   /** Answers those who wait with an error and tells the work to stop. */
   #end(flight: Flight, reason: unknown): void {
     if (flight.settled) return
+    const overtaken = !flight.isCurrent
     this.#settle(flight)
+    flight.handOutward(overtaken) // what is made of a failure depends on the same as what is made of a value
     flight.leaveOthers()
     this.store.index.prune(flight.slot)
     flight.abort(reason)

@@ -80,6 +80,42 @@ describe('a load that waits for another one', () => {
   })
 })
 
+describe('a load that is made of what another one failed to bring', () => {
+  it('depends on what that depends on', async () => {
+    const { cache } = setUp()
+    const inner = cachedQuery({ cache, key: 'failing', tags: ['t'] })(() => Promise.reject(new Error('down')))
+    const outer = cachedQuery({ cache, key: 'outer' })(() => inner().catch(() => 'a default'))
+    expect(await outer()).toBe('a default')
+    expect(cache.explain(['outer']).tags).toEqual(['t'])
+    expect(cache.invalidateTags(['t'])).toBe(1)
+  })
+
+  it('keeps its failure no longer than that', async () => {
+    const { cache } = setUp({ errorTtlMs: 500 })
+    const inner = cachedQuery({ cache, key: 'failing', tags: ['t'] })(() => Promise.reject(new Error('down')))
+    const outer = cachedQuery({ cache, key: 'outer' })(() => inner())
+    await expect(outer()).rejects.toThrow('down')
+    expect(cache.invalidateTags(['t'])).toBe(2)
+    expect(cache.explain(['outer']).state).toBe('absent')
+  })
+
+  it('depends on what a stale value depends on that came in its stead', async () => {
+    const { cache, clock } = setUp({ staleIfErrorMs: 5_000, softTimeoutMs: 10 })
+    const gate = deferred<string>()
+    const values = [Promise.resolve('old'), gate.promise]
+    const inner = cachedQuery({ cache, key: 'slow', tags: ['t'] })(async () => values.shift() ?? 'new')
+    const outer = cachedQuery({ cache, key: 'outer' })(() => inner())
+    await inner()
+    await clock.advance(1_500)
+    const call = outer()
+    await clock.advance(10)
+    expect(await call).toBe('old')
+    cache.invalidateTags(['t'])
+    expect(await outer()).toBe('new')
+    gate.resolve('late')
+  })
+})
+
 describe('a load that is given up and works on', () => {
   it.each(['aborted', 'timed out'])(
     'reads the cache in its own place when it was %s, so that it ends',
