@@ -51,3 +51,20 @@ export {
   type WarmResult,
 } from './cache/index.ts'
 export { MillraceError } from './core/errors.ts'
+export { announce } from './core/seam/announce.ts'
+export type { KyselyDialect, KyselyNode, ObservedDialect } from './core/seam/dialect.ts'
+export { type ObserveOptions, observe, unobserve } from './core/seam/observe.ts'
+export type {
+  ObservedConnection,
+  ObservedTransaction,
+  Observer,
+  Statement,
+  StatementLimits,
+  StatementOutcome,
+  StatementTables,
+  TransactionEdge,
+  TransactionState,
+} from './core/seam/observer.ts'
+export type { TransactionControl } from './core/seam/sql-text.ts'
+export { UnsupportedError } from './core/seam/unsupported.ts'
+export { withPgClient } from './core/seam/with-pg-client.ts'

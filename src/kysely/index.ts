@@ -1,7 +1,6 @@
-export type {
-  KyselyDialect,
-  KyselyNode,
-  ObservedDialect,
-} from '../core/seam/dialect.ts'
-export { type ObserveOptions, observe } from '../core/seam/observe.ts'
+export { announce } from '../core/seam/announce.ts'
+export type { KyselyDialect, KyselyNode, ObservedDialect } from '../core/seam/dialect.ts'
+export { type ObserveOptions, observe, unobserve } from '../core/seam/observe.ts'
+export type { Observer, Statement } from '../core/seam/observer.ts'
+export { withPgClient } from '../core/seam/with-pg-client.ts'
 export { type ObservedPostgresConfig, observedPostgres } from './observed-postgres.ts'

@@ -1,8 +1,8 @@
 import type {
+  ObservedTransaction,
   Observer,
-  Outcome,
   Statement,
-  Transaction,
+  StatementOutcome,
   TransactionEdge,
 } from '../../src/core/seam/observer.ts'
 
@@ -12,8 +12,8 @@ export class SeamRecorder implements Observer {
   /** All that was told, in order, one line each. */
   readonly lines: string[] = []
   readonly statements: Statement[] = []
-  readonly outcomes: Outcome[] = []
-  readonly transactions: Transaction[] = []
+  readonly outcomes: StatementOutcome[] = []
+  readonly transactions: ObservedTransaction[] = []
 
   constructor(name = 'recorder') {
     this.name = name
@@ -24,13 +24,13 @@ export class SeamRecorder implements Observer {
     this.statements.push(statement)
   }
 
-  after(statement: Statement, outcome: Outcome): void {
+  after(statement: Statement, outcome: StatementOutcome): void {
     const what = outcome.error === undefined ? `${outcome.rowCount} rows` : messageOf(outcome.error)
     this.lines.push(`< ${statement.text}: ${outcome.uncertain ? 'uncertain, ' : ''}${what}`)
     this.outcomes.push(outcome)
   }
 
-  transaction(transaction: Transaction, edge: TransactionEdge): void {
+  transaction(transaction: ObservedTransaction, edge: TransactionEdge): void {
     this.lines.push(`* ${edge.type}${'name' in edge ? ` ${edge.name}` : ''}`)
     if (!this.transactions.includes(transaction)) this.transactions.push(transaction)
   }
@@ -46,7 +46,7 @@ export class SeamRecorder implements Observer {
   }
 
   /** The last outcome. */
-  get outcome(): Outcome {
+  get outcome(): StatementOutcome {
     return last(this.outcomes)
   }
 

@@ -1,6 +1,6 @@
-import type { Tables } from './observer.ts'
+import type { StatementTables } from './observer.ts'
 
-const announced = new WeakMap<object, Tables>()
+const announced = new WeakMap<object, StatementTables>()
 
 /**
  * Declares the tables that a statement reads and writes, for observers that cannot tell from its text: raw SQL,
@@ -14,12 +14,12 @@ const announced = new WeakMap<object, Tables>()
  *
  * @returns the same object
  */
-export function announce<S extends object>(statement: S, tables: Tables): S {
+export function announce<S extends object>(statement: S, tables: StatementTables): S {
   announced.set(statement, tables)
   return statement
 }
 
 /** What was declared for a statement object. */
-export function announcedTables(statement: object): Tables | undefined {
+export function announcedTables(statement: object): StatementTables | undefined {
   return announced.get(statement)
 }

@@ -1,6 +1,12 @@
 import { InvalidArgumentError } from '../errors.ts'
 import { describe } from '../validate.ts'
-import type { Observer, Outcome, Statement, Transaction, TransactionEdge } from './observer.ts'
+import type {
+  ObservedTransaction,
+  Observer,
+  Statement,
+  StatementOutcome,
+  TransactionEdge,
+} from './observer.ts'
 
 /**
  * The observers of one seam, sorted by what they listen to. The list can change while statements are on their
@@ -80,7 +86,7 @@ export function tellAfter(
   observers: readonly Observer[],
   count: number,
   statement: Statement,
-  outcome: Outcome,
+  outcome: StatementOutcome,
 ): void {
   for (let index = 0; index < count; index += 1) {
     const observer = observers[index]
@@ -97,7 +103,7 @@ export function tellAfter(
 /** Says what happened to a transaction. */
 export function tellEdge(
   observers: readonly Observer[],
-  transaction: Transaction,
+  transaction: ObservedTransaction,
   edge: TransactionEdge,
 ): void {
   for (const observer of observers) {

@@ -1,4 +1,4 @@
-import type { Limits } from './observer.ts'
+import type { StatementLimits } from './observer.ts'
 import type { QueryCallback, SeamClient, WireConnection } from './pg-client.ts'
 
 /** pg's Query, as far as it is steered here. */
@@ -81,7 +81,7 @@ export function limitedQuery(
   config: unknown,
   values: unknown,
   callback: QueryCallback,
-  { maxRows, timeoutMs }: Limits,
+  { maxRows, timeoutMs }: StatementLimits,
 ): LimitedQuery {
   const Query = queryClassOf(client)
   if (Query === undefined) throw new TypeError('limitedQuery needs a client that has a Query class')

@@ -22,12 +22,12 @@ export interface Observer {
    * statement is told, also where one behind it in the list refused it. What this throws is a process warning
    * (`MILLRACE_OBSERVER_ERROR`), never the query's error.
    */
-  after?(statement: Statement, outcome: Outcome): void
+  after?(statement: Statement, outcome: StatementOutcome): void
   /**
    * An edge of a transaction, as the server confirmed it, told before the caller of the statement hears of it
    * and before the `after` of that statement. What this throws is a process warning.
    */
-  transaction?(transaction: Transaction, edge: TransactionEdge): void
+  transaction?(transaction: ObservedTransaction, edge: TransactionEdge): void
 }
 
 /** A statement on its way through the seam; one object from `before` to `after`. */
@@ -41,7 +41,7 @@ export interface Statement {
   /** From Kysely: the root operation node that was compiled, after plugins. */
   readonly node: KyselyNode | undefined
   /** The tables that `announce` declared for it. */
-  readonly tables: Tables | undefined
+  readonly tables: StatementTables | undefined
   /** What it does to the transaction where that is all that it does; a script with more in it has none. */
   readonly control: TransactionControl | undefined
   /** Whether the text holds more than one command, so that its writes and a COMMIT may stand in one statement. */
@@ -51,13 +51,13 @@ export interface Statement {
   /** Whether its rows come in portions: a cursor, a stream, COPY. */
   readonly streamed: boolean
   /** The connection that it is sent on. A `pool.query` has none yet in `before`. */
-  readonly connection: Connection | undefined
+  readonly connection: ObservedConnection | undefined
   /**
    * The transaction that it is in, `undefined` outside of one. In `before` it is the expected one, for earlier
    * statements may still be on their way; in `after` it is the one that it was in, of a COMMIT or ROLLBACK the
    * one that it ended, of a script the one that is open at its end.
    */
-  readonly transaction: Transaction | undefined
+  readonly transaction: ObservedTransaction | undefined
   /**
    * Whether `limit` can be used: the seam reaches the protocol here, and the statement is one SELECT, INSERT,
    * UPDATE, DELETE, MERGE, VALUES, TABLE or WITH whose rows come at once.
@@ -68,11 +68,11 @@ export interface Statement {
    *
    * @throws MillraceError `MILLRACE_UNSUPPORTED` where `limitable` is false
    */
-  limit(limits: Limits): void
+  limit(limits: StatementLimits): void
 }
 
 /** Bounds of one statement, kept by the server. */
-export interface Limits {
+export interface StatementLimits {
   /** The most rows to send: the server stops there, so that more cost neither time nor memory. */
   readonly maxRows?: number | undefined
   /** Makes the error that the caller gets instead of the first `maxRows` rows where there were more. */
@@ -85,7 +85,7 @@ export interface Limits {
 }
 
 /** What became of a statement. */
-export interface Outcome {
+export interface StatementOutcome {
   /** Whether it was sent; not where an observer refused it or no connection was to be had. */
   readonly sent: boolean
   /** From when it was sent until its outcome was known; a stream's, until it was closed. 0 if it was not sent. */
@@ -108,13 +108,13 @@ export interface Outcome {
 }
 
 /** A connection that statements are sent on; the same object as long as it lives. */
-export interface Connection {
+export interface ObservedConnection {
   /** Counted up in this process. */
   readonly id: number
   /** The server's process id, where the driver says it. */
   readonly processId: number | undefined
   /** The transaction that the next statement will be in. */
-  readonly transaction: Transaction | undefined
+  readonly transaction: ObservedTransaction | undefined
   /**
    * Sends a statement of the observer's own, which no observer is told of. From a `before` that returns a
    * promise it goes ahead of the statement that waits.
@@ -123,8 +123,8 @@ export interface Connection {
 }
 
 /** A transaction from BEGIN to its end. */
-export interface Transaction {
-  readonly connection: Connection
+export interface ObservedTransaction {
+  readonly connection: ObservedConnection
   /** The statement that began it; `undefined` for one that was begun where the seam could not see it. */
   readonly begunBy: Statement | undefined
   readonly state: TransactionState
@@ -158,7 +158,7 @@ export type TransactionEdge =
   | { readonly type: 'prepare'; readonly name: string }
 
 /** Tables that a statement reads and writes, as `announce` takes them. */
-export interface Tables {
+export interface StatementTables {
   readonly reads?: readonly string[] | undefined
   readonly writes?: readonly string[] | undefined
 }

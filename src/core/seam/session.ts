@@ -1,7 +1,12 @@
 import type { Clock } from '../clock.ts'
 import { markCommitUncertain } from '../commit.ts'
 import { type Hooks, Refusal, tellEdge } from './hooks.ts'
-import type { Connection, Transaction, TransactionEdge, TransactionState } from './observer.ts'
+import type {
+  ObservedConnection,
+  ObservedTransaction,
+  TransactionEdge,
+  TransactionState,
+} from './observer.ts'
 import { plainSql, type TransactionControl } from './sql-text.ts'
 import { type Ended, SeamStatement, type StatementSource } from './statement.ts'
 import { SeamTransaction } from './transaction.ts'
@@ -28,7 +33,7 @@ let count = 0
  * Two states are kept, for statements may be sent before earlier ones are answered: the transaction that the
  * server confirmed, and the one that the next statement will be in.
  */
-export class Session implements Connection {
+export class Session implements ObservedConnection {
   readonly id: number
   readonly hooks: Hooks
   readonly #wire: Wire
@@ -51,7 +56,7 @@ export class Session implements Connection {
     return this.#wire.processId
   }
 
-  get transaction(): Transaction | undefined {
+  get transaction(): ObservedTransaction | undefined {
     return this.#expected
   }
 

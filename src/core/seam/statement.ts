@@ -2,7 +2,14 @@ import type { Clock } from '../clock.ts'
 import { checkOptions, type Rule, rules } from '../validate.ts'
 import type { KyselyNode } from './dialect.ts'
 import { type Hooks, Refusal, tellAfter, tellBefore } from './hooks.ts'
-import type { Limits, Observer, Outcome, Statement, Tables, Transaction } from './observer.ts'
+import type {
+  ObservedTransaction,
+  Observer,
+  Statement,
+  StatementLimits,
+  StatementOutcome,
+  StatementTables,
+} from './observer.ts'
 import type { Session } from './session.ts'
 import { isBoundable, plainSql, type SqlShape, shapeOf, type TransactionControl } from './sql-text.ts'
 import type { SeamTransaction } from './transaction.ts'
@@ -14,7 +21,7 @@ export interface StatementSource {
   readonly values?: readonly unknown[] | undefined
   readonly name?: string | undefined
   readonly node?: KyselyNode | undefined
-  readonly tables?: Tables | undefined
+  readonly tables?: StatementTables | undefined
   readonly streamed?: boolean
   /** Whether it goes by the simple protocol, where a text may hold several commands. */
   readonly simple: boolean
@@ -39,11 +46,11 @@ export class SeamStatement implements Statement {
   readonly values: readonly unknown[] | undefined
   readonly name: string | undefined
   readonly node: KyselyNode | undefined
-  readonly tables: Tables | undefined
+  readonly tables: StatementTables | undefined
   readonly streamed: boolean
   readonly shape: SqlShape
   connection: Session | undefined
-  transaction: Transaction | undefined
+  transaction: ObservedTransaction | undefined
   /** The transactions that it is expected to begin, in order. */
   begins: SeamTransaction[] | undefined
   /** The transaction that it ended, of a statement that does nothing else. */
@@ -51,7 +58,7 @@ export class SeamStatement implements Statement {
   /** The server's word on the transaction when the answer came. */
   status: string | undefined
   /** The bounds that observers asked for. */
-  limits: Limits | undefined
+  limits: StatementLimits | undefined
   sent = false
   settled = false
   /** Whether the row cap cut it. */
@@ -101,7 +108,7 @@ export class SeamStatement implements Statement {
     return this.#reach && !this.streamed && this.#isBoundable()
   }
 
-  limit(limits: Limits): void {
+  limit(limits: StatementLimits): void {
     checkOptions('statement.limit', limits, limitRules)
     if (!this.#presenting)
       throw new UnsupportedError('statement.limit', 'it is for `before`; this is too late')
@@ -147,7 +154,7 @@ export class SeamStatement implements Statement {
   /** Tells the observers what became of it. */
   conclude(ended: Ended, uncertain: boolean): void {
     if (this.#seenBy === 0 || this.#clock === undefined) return
-    const outcome: Outcome = {
+    const outcome: StatementOutcome = {
       sent: this.sent,
       durationMs: this.sent ? this.#clock.now() - this.#startedAt : 0,
       error: ended.error,
@@ -195,7 +202,7 @@ const timeout: Rule = {
 const limitRules = { maxRows: rules.positiveInteger, tooManyRows: rules.function, timeoutMs: timeout }
 
 /** The stricter of two bounds each; the error goes with the row cap that it was given for. */
-function smallest(one: Limits | undefined, other: Limits): Limits {
+function smallest(one: StatementLimits | undefined, other: StatementLimits): StatementLimits {
   if (one === undefined) return other
   const strict = (other.maxRows ?? Infinity) < (one.maxRows ?? Infinity) ? other : one
   const same = one.maxRows === other.maxRows

@@ -1,12 +1,12 @@
-import type { Connection, Statement, Transaction, TransactionState } from './observer.ts'
+import type { ObservedConnection, ObservedTransaction, Statement, TransactionState } from './observer.ts'
 
 /** A transaction as the seam keeps it. */
-export class SeamTransaction implements Transaction {
-  readonly connection: Connection
+export class SeamTransaction implements ObservedTransaction {
+  readonly connection: ObservedConnection
   readonly begunBy: Statement | undefined
   state: TransactionState = 'pending'
 
-  constructor(connection: Connection, begunBy: Statement | undefined) {
+  constructor(connection: ObservedConnection, begunBy: Statement | undefined) {
     this.connection = connection
     this.begunBy = begunBy
   }

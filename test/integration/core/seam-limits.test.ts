@@ -2,7 +2,7 @@ import pg from 'pg'
 import Cursor from 'pg-cursor'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { observe, unobserve } from '../../../src/core/seam/observe.ts'
-import type { Limits, Observer, Statement } from '../../../src/core/seam/observer.ts'
+import type { Observer, Statement, StatementLimits } from '../../../src/core/seam/observer.ts'
 import { useDatabase } from '../../helpers/database.ts'
 import { SeamRecorder } from '../../helpers/seam-recorder.ts'
 
@@ -29,7 +29,7 @@ afterEach(async () => {
 })
 
 /** Bounds every statement that can be bounded. */
-function bounding(limits: Limits): Observer {
+function bounding(limits: StatementLimits): Observer {
   return {
     before: (statement) => {
       if (statement.limitable) statement.limit(limits)
@@ -357,7 +357,7 @@ describe('asking for bounds', () => {
     [{ tooManyRows: 'no' }, 'tooManyRows must be a function, got "no"'],
     [{ rows: 1 }, 'there is no option rows; known are maxRows, tooManyRows, timeoutMs'],
   ])('%j is refused', async (limits, message) => {
-    observe(pool, [{ before: (statement) => statement.limit(limits as Limits) }])
+    observe(pool, [{ before: (statement) => statement.limit(limits as StatementLimits) }])
     await expect(client.query('select 1')).rejects.toThrow(`statement.limit: ${message}`)
   })
 

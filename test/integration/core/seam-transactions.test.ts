@@ -3,7 +3,7 @@ import pg from 'pg'
 import Cursor from 'pg-cursor'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { observe, unobserve } from '../../../src/core/seam/observe.ts'
-import type { Observer, Statement, Transaction } from '../../../src/core/seam/observer.ts'
+import type { ObservedTransaction, Observer, Statement } from '../../../src/core/seam/observer.ts'
 import { useDatabase } from '../../helpers/database.ts'
 import { SeamRecorder } from '../../helpers/seam-recorder.ts'
 
@@ -230,7 +230,7 @@ describe('what the seam could not see', () => {
 /** Keeps what is written by transaction, as a cache does, and says what has been committed. */
 class Ledger implements Observer {
   readonly committed = new Set<number>()
-  readonly #open = new Map<Transaction, number[]>()
+  readonly #open = new Map<ObservedTransaction, number[]>()
 
   after(statement: Statement, { error, uncertain }: { error: unknown; uncertain: boolean }): void {
     const written = [...statement.text.matchAll(/values \((\d+)\)/g)].map(([, id]) => Number(id))
@@ -242,7 +242,7 @@ class Ledger implements Observer {
     }
   }
 
-  transaction(transaction: Transaction, { type }: { type: string }): void {
+  transaction(transaction: ObservedTransaction, { type }: { type: string }): void {
     if (type === 'commit' || type === 'uncertain') this.#add(this.#open.get(transaction) ?? [])
   }
 

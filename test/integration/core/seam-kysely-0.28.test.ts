@@ -1,0 +1,3 @@
+import { describeSeamOnKysely } from './seam-kysely.suite.ts'
+
+describeSeamOnKysely('0.28')
