@@ -59,6 +59,7 @@ class FileDatabase implements TestDatabase {
   async open(setup: DatabaseOptions['setup'], template: string | undefined): Promise<void> {
     const serverUrl = await serverOfThisRun()
     this.#admin = new pg.Client({ connectionString: serverUrl, application_name: 'millrace tests' })
+    this.#admin.on('error', () => undefined)
     await this.#admin.connect()
     const source = template === undefined ? 'template0' : databaseName(`template_${template}`)
     if (template !== undefined) await makeTemplate(this.#admin, serverUrl, source, setup)
@@ -125,9 +126,9 @@ const pidOf = (client: pg.PoolClient): number => (client as unknown as { process
 const inWords = ({ pid, application, state, statement }: Session): string =>
   `  backend ${pid}${application === '' ? '' : ` of ${application}`}: ${state}, last statement: ${statement.trim() || 'none'}`
 
-/** What is there again and again for a second. */
+/** What is there again and again for some seconds: a busy machine takes its time to end things. */
 async function stays<T>(look: () => Promise<T[]>): Promise<T[]> {
-  const untilMs = performance.now() + 1_000
+  const untilMs = performance.now() + 3_000
   for (;;) {
     const found = await look()
     if (found.length === 0 || performance.now() > untilMs) return found

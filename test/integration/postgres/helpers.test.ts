@@ -103,7 +103,7 @@ describe('in a run', () => {
       [
         'leaves a statement running',
         expect.stringMatching(
-          /^Error: this test left behind:\n {2}backend \d+: active, last statement: select 'running', pg_sleep\(3\)$/,
+          /^Error: this test left behind:\n {2}backend \d+: active, last statement: select 'running', pg_sleep\(9\)$/,
         ),
       ],
       ['clean, for what runs on is soon over', ''],
@@ -163,8 +163,8 @@ describe("a server of a test's own", () => {
 
   afterAll(() => server.stop())
 
-  async function query(text: string, url = server.url): Promise<unknown[]> {
-    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 1_000 })
+  async function query(text: string, url = server.url, timeoutMs = 20_000): Promise<unknown[]> {
+    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: timeoutMs })
     client.on('error', () => undefined)
     await client.connect()
     try {
@@ -185,7 +185,7 @@ describe("a server of a test's own", () => {
     expect(await query('select id from kept')).toEqual([{ id: 1 }])
 
     await server.kill('SIGSTOP')
-    await expect(query('select 1')).rejects.toThrow(/timeout/)
+    await expect(query('select 1', url, 500)).rejects.toThrow(/timeout/)
     await server.kill('SIGCONT')
     expect(await query('select id from kept')).toEqual([{ id: 1 }])
 

@@ -1,20 +1,16 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { chmod } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
+import type { Checkout } from './checkout.ts'
 
 /** How to run a program that owns a server. */
 export interface RunOptions {
   /** What it does when its server is up: stop it, or end in this way, or wait to be ended. */
   readonly mode?: 'stop' | 'end' | 'exit' | 'throw' | 'wait'
-  /** The program and what Node needs to run it; this repository's by default. */
-  readonly command?: readonly string[]
-  /** The temporary folder, where nothing is to stay. */
-  readonly temporary: string
+  /** Instead of the checkout's own. */
+  readonly temporary?: string
   /** Options of `startServer`. */
   readonly options?: object
   readonly umask?: string
@@ -31,21 +27,14 @@ export interface Run {
   readonly ended: Promise<number | string>
 }
 
-const fromSource = ['--import', 'tsx', fileURLToPath(new URL('./program.ts', import.meta.url))]
-const repository = fileURLToPath(new URL('../../../', import.meta.url))
-
-/** Starts a program that starts a server, in a process group of its own, as a terminal would. */
-export function run({
-  mode = 'stop',
-  command = fromSource,
-  temporary,
-  options = {},
-  umask = '022',
-  uid,
-}: RunOptions): Run {
-  const line = [process.execPath, ...command, mode, JSON.stringify(options)]
+/** Starts the program of a checkout, in a process group of its own, as a terminal would. */
+export function run(
+  { root, program, ...checkout }: Checkout,
+  { mode = 'stop', temporary = checkout.temporary, options = {}, umask = '022', uid }: RunOptions = {},
+): Run {
+  const line = [process.execPath, program, mode, JSON.stringify(options)]
   const child = spawn('/bin/sh', ['-c', `umask ${umask}; exec "$@"`, 'sh', ...line], {
-    cwd: repository,
+    cwd: root,
     detached: true,
     env: { PATH: process.env.PATH ?? '', TMPDIR: temporary },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -78,19 +67,6 @@ export async function eventually<T>(look: () => T | undefined | false, withinMs 
     if (performance.now() > untilMs) throw new Error(`waited ${withinMs} ms in vain for ${look}`)
     await sleep(5)
   }
-}
-
-/** A temporary folder of a test's own, which other users can enter. */
-export async function temporaryFolder(): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), 'millrace-test-'))
-  await chmod(folder, 0o1777)
-  return folder
-}
-
-/** Ends whatever a failed test left in a temporary folder, and removes it. */
-export async function clear(temporary: string): Promise<void> {
-  await endAll(temporary)
-  rmSync(temporary, { recursive: true, force: true })
 }
 
 /** Ends every process that has to do with a temporary folder. */
@@ -140,7 +116,7 @@ export async function expectNothingLeft(temporary: string, folders: readonly str
     folders: folders.filter((folder) => existsSync(folder)),
     processes: folders.flatMap((folder) => processesNaming(folder.slice(temporary.length + 1))),
   })
-  await eventually(() => left().folders.length === 0 && left().processes.length === 0, 5_000).catch(
+  await eventually(() => left().folders.length === 0 && left().processes.length === 0, 15_000).catch(
     () => undefined,
   )
   expect(left()).toEqual({ folders: [], processes: [] })

@@ -17,8 +17,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../../../examples/shared/postgres/free-port.ts'
-import { type Checkout, makeCheckout } from './checkout.ts'
-import { clear, type RunOptions, run, serverFolders, serverProcesses, serverUp } from './run.ts'
+import { type Checkout, makeCheckout, removeCheckout } from './checkout.ts'
+import { type RunOptions, run, serverFolders, serverProcesses, serverUp } from './run.ts'
 
 let checkout: Checkout
 const nobody = 65_534
@@ -27,11 +27,11 @@ beforeAll(() => {
   checkout = makeCheckout()
 })
 
-afterAll(() => clear(checkout.base))
+afterAll(() => removeCheckout(checkout))
 
 /** Starts and stops a server in the checkout; gives what the program wrote. */
-async function startAndStop(options: Partial<RunOptions> = {}): Promise<string> {
-  const owner = run({ command: checkout.command, temporary: checkout.temporary, ...options })
+async function startAndStop(options?: RunOptions): Promise<string> {
+  const owner = run(checkout, options)
   await owner.ended
   return owner.output()
 }
@@ -58,12 +58,7 @@ describe.runIf(isRoot)('as root', () => {
   })
 
   test('a server starts in a checkout that others cannot enter, with umask 077 and without links', async () => {
-    const owner = run({
-      command: checkout.command,
-      temporary: checkout.temporary,
-      umask: '077',
-      mode: 'wait',
-    })
+    const owner = run(checkout, { umask: '077', mode: 'wait' })
     await serverUp(owner)
     const servers = serverProcesses(checkout.temporary).filter(({ command }) => !/keeper/.test(command))
     expect(servers.length).toBeGreaterThan(3)
