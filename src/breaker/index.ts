@@ -28,3 +28,15 @@ export {
   type ErrorClass,
   type ErrorClassification,
 } from '../core/sqlstate.ts'
+export type { BreakerCall } from './bounded-call.ts'
+export type { BreakerEvents } from './circuit.ts'
+export {
+  type BreakerRunOptions,
+  type BreakerStats,
+  type BreakerWindow,
+  type CircuitBreaker,
+  type CircuitBreakerOptions,
+  circuitBreaker,
+} from './circuit-breaker.ts'
+export { BreakerTimeoutError, CircuitIsolatedError, CircuitOpenError } from './errors.ts'
+export type { BreakerState, ClosedState, HalfOpenState, IsolatedState, OpenState } from './state.ts'

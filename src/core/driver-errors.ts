@@ -53,6 +53,9 @@ const codes: Readonly<Record<string, Meaning>> = {
   MILLRACE_INVALID_ARGUMENT: caller,
   MILLRACE_LIMITER_QUEUE_FULL: refusedHere,
   MILLRACE_LIMITER_TIMEOUT: refusedHere,
+  MILLRACE_CIRCUIT_OPEN: refusedHere,
+  MILLRACE_CIRCUIT_ISOLATED: refusedHere,
+  MILLRACE_BREAKER_TIMEOUT: { class: 'overload' },
 }
 
 /** What these mean when it was the connecting that failed; elsewhere they have nothing to do with a connection. */

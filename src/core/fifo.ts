@@ -20,6 +20,11 @@ export class Fifo<T> {
     return this.#size
   }
 
+  /** The one that `shift` would take; `undefined` when it is empty. */
+  get first(): T | undefined {
+    return this.#first?.value
+  }
+
   /** Takes the last place. */
   push(value: T): FifoNode<T> {
     const node: FifoNode<T> = { value, previous: this.#last, next: undefined, queued: true }
