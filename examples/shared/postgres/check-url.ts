@@ -23,7 +23,7 @@ export async function checkDatabaseUrl(url: string, connectTimeoutMs = 5_000): P
     const { host, port, user, database } = client
     const where = `${user === undefined ? '' : `${user}@`}${host}:${port}/${database ?? ''}`
     const reason = explainConnect(error as Error & { code?: string })
-    throw new DatabaseUnavailableError(`DATABASE_URL (${where}): ${reason}`, error)
+    throw new DatabaseUnavailableError(`DATABASE_URL (${where}): ${reason}`)
   } finally {
     await client.end().catch(() => undefined)
   }

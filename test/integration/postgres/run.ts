@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { Checkout } from './checkout.ts'
@@ -69,10 +69,12 @@ export async function eventually<T>(look: () => T | undefined | false, withinMs 
   }
 }
 
-/** Ends every process that has to do with a temporary folder. */
+/** Ends every process that has to do with a temporary folder and the servers in it. */
 export async function endAll(temporary: string): Promise<void> {
-  for (const { pid } of processesNaming(temporary)) process.kill(pid, 'SIGKILL')
-  await eventually(() => processesNaming(temporary).length === 0)
+  const texts = [temporary, ...serverFolders(temporary).map((folder) => basename(folder))]
+  const left = () => texts.flatMap(processesNaming)
+  for (const { pid } of left()) process.kill(pid, 'SIGKILL')
+  await eventually(() => left().length === 0)
 }
 
 /** The processes that have something to do with a folder, by their command lines. */
@@ -105,20 +107,15 @@ export function serverFolders(temporary: string): string[] {
 
 /** The processes of the servers in a temporary folder, their keepers among them. */
 export function serverProcesses(temporary: string): { pid: number; command: string }[] {
-  const folders = serverFolders(temporary)
-  const names = folders.map((folder) => folder.slice(temporary.length + 1))
-  return names.flatMap(processesNaming)
+  return serverFolders(temporary).flatMap((folder) => processesNaming(basename(folder)))
 }
 
-/** Waits until no server and no folder of one is left. */
+/** Waits until nothing is left of these servers, and no other is there either. */
 export async function expectNothingLeft(temporary: string, folders: readonly string[]): Promise<void> {
-  const left = () => ({
-    folders: folders.filter((folder) => existsSync(folder)),
-    processes: folders.flatMap((folder) => processesNaming(folder.slice(temporary.length + 1))),
-  })
-  await eventually(() => left().folders.length === 0 && left().processes.length === 0, 15_000).catch(
-    () => undefined,
-  )
-  expect(left()).toEqual({ folders: [], processes: [] })
-  expect(serverFolders(temporary)).toEqual([])
+  const left = () => [
+    ...serverFolders(temporary),
+    ...folders.flatMap((folder) => processesNaming(basename(folder))),
+  ]
+  await eventually(() => left().length === 0, 15_000).catch(() => undefined)
+  expect(left()).toEqual([])
 }
