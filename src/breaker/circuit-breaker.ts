@@ -5,6 +5,7 @@ import type { Observer } from '../core/seam/observer.ts'
 import { checkOptions, describe, type Rule, rules } from '../core/validate.ts'
 import { BoundedCall, type BreakerCall } from './bounded-call.ts'
 import { type BreakerEvents, Circuit, type CircuitCounters } from './circuit.ts'
+import { refusal } from './errors.ts'
 import { circuitObserver } from './observer.ts'
 import { OpenTime } from './open-time.ts'
 import { type IsFailure, outcomeOf } from './outcome.ts'
@@ -229,7 +230,7 @@ class Breaker implements CircuitBreaker {
       if (signal.aborted) return Promise.reject(signal.reason)
     }
     const admission = this.#circuit.admit()
-    if (typeof admission !== 'number') return Promise.reject(admission)
+    if (typeof admission !== 'number') return Promise.reject(refusal(this.name, admission))
     if (timeoutMs === undefined && signal === undefined) return this.#run(work, admission)
     return new Promise((resolve, reject) => {
       const bounds = {

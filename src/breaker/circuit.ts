@@ -1,10 +1,9 @@
 import type { Clock } from '../core/clock.ts'
 import { Events } from '../core/events.ts'
-import { CircuitIsolatedError, CircuitOpenError } from './errors.ts'
 import type { OpenTime } from './open-time.ts'
 import type { Outcome } from './outcome.ts'
 import { SlowLine } from './slow-line.ts'
-import type { BreakerState, HalfOpenState, IsolatedState, OpenState } from './state.ts'
+import type { BreakerState, RefusingState } from './state.ts'
 import type { Ticket } from './ticket.ts'
 import type { Window } from './window.ts'
 
@@ -106,8 +105,8 @@ export class Circuit {
       : this.#notClosedAt(this.#options.clock.now())
   }
 
-  /** Lets a call in: the generation that it belongs to; or refuses it: with what error. */
-  admit(): number | CircuitOpenError | CircuitIsolatedError {
+  /** Lets a call in: the generation that it belongs to; or refuses it: in what state. */
+  admit(): number | RefusingState {
     return this.#status === 'closed' && this.#holders === 0 ? this.#generation : this.#consider()
   }
 
@@ -162,8 +161,8 @@ export class Circuit {
   }
 
   /** Slowly: it is not closed, or somebody holds it. */
-  #consider(): number | CircuitOpenError | CircuitIsolatedError {
-    const { name, clock, shadow, probeTimeoutMs } = this.#options
+  #consider(): number | RefusingState {
+    const { clock, shadow, probeTimeoutMs } = this.#options
     const now = clock.now()
     if (this.#holders === 0) {
       this.#advance(now)
@@ -179,10 +178,7 @@ export class Circuit {
     if (shadow && !listening) return outside
     const state = this.#notClosedAt(now)
     if (listening) this.events.emit('breaker:refused', { state, shadow })
-    if (shadow) return outside
-    return state.status === 'isolated'
-      ? new CircuitIsolatedError(name, state)
-      : new CircuitOpenError(name, state)
+    return shadow ? outside : state
   }
 
   /** What time has done since the last call; no timer does it. */
@@ -269,7 +265,7 @@ export class Circuit {
     this.#generation++
   }
 
-  #notClosedAt(now: number): OpenState | HalfOpenState | IsolatedState {
+  #notClosedAt(now: number): RefusingState {
     if (this.#holders > 0) return { status: 'isolated', holders: this.#holders }
     const leftMs = Math.max(0, Math.ceil(this.#retryAt - now))
     const { maxProbes, openTime } = this.#options

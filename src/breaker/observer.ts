@@ -1,6 +1,7 @@
 import type { Observer, Statement, StatementOutcome } from '../core/seam/observer.ts'
 import { classifyError } from '../core/sqlstate.ts'
 import type { Circuit } from './circuit.ts'
+import { refusal } from './errors.ts'
 import { type IsFailure, type Outcome, outcomeOf } from './outcome.ts'
 import { Ticket } from './ticket.ts'
 
@@ -15,7 +16,7 @@ export function circuitObserver(name: string, circuit: Circuit, isFailure: IsFai
     before(statement) {
       if (endsSomething(statement)) return
       const admission = circuit.admit()
-      if (typeof admission !== 'number') throw admission
+      if (typeof admission !== 'number') throw refusal(name, admission)
       const call = new Ticket(admission)
       calls.set(statement, call)
       circuit.begin(call)

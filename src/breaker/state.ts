@@ -31,5 +31,8 @@ export interface IsolatedState {
   readonly holders: number
 }
 
+/** A state in which calls are refused, all or most. */
+export type RefusingState = OpenState | HalfOpenState | IsolatedState
+
 /** What a circuit breaker does with the next call. */
-export type BreakerState = ClosedState | OpenState | HalfOpenState | IsolatedState
+export type BreakerState = ClosedState | RefusingState
