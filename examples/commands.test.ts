@@ -84,6 +84,12 @@ describe('npm start', () => {
     expect(summary.total_flights).toBe(245)
     expect(await contents()).not.toEqual(untouched)
 
+    const load = ['--url', origin ?? '', '--users', '4', '--seconds', '1', '--devices', '2']
+    const driven = await run('examples/tracker/load.ts', load).ended
+    expect(driven).toMatchObject({ code: 0, err: '' })
+    expect(driven.out).toMatch(/^ +users +requests +statements +p50 +p99 +requests\/s +hits\n/)
+    expect(driven.out).toMatch(/\nold page +4 +\d+ +[\d,]+ .*\nnew page +4 +[\d,]+ +[\d,]+ .* %\n/)
+
     child.kill('SIGINT')
     const { code, err } = await ended
     expect(err).toBe('')
@@ -184,6 +190,14 @@ describe('a command', () => {
     const { code, err } = await run('examples/demo.ts', [], { DATABASE_URL: url.href }).ended
     await database.pool.query('drop role nobody_special')
     expect(err).toMatch(/^the user of DATABASE_URL may not create a schema here [^\n]*\n$/)
+    expect(code).toBe(1)
+  })
+
+  test('that needs a running tracker says in one line that there is none', async () => {
+    const { code, err } = await run('examples/tracker/load.ts', ['--url', 'http://127.0.0.1:9']).ended
+    expect(err).toMatch(
+      /^nothing answers at http:\/\/127\.0\.0\.1:9\/api\/tracker-summary [^\n]* npm start, then again\n$/,
+    )
     expect(code).toBe(1)
   })
 

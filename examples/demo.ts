@@ -18,9 +18,10 @@ await runProgram(async (scope) => {
   const postgres = await openPostgres(scope)
   for (const example of command.examples) {
     const context = await openExample(scope, postgres, example, command.full)
+    const machine = await describeMachine(context.pool, postgres.embedded)
     context.print(`${example.name}: ${example.title}\n`)
     await example.demo(context)
-    context.print(`\nmeasured on ${await describeMachine(context.pool, postgres.embedded)}`)
+    context.print(`\nmeasured on ${machine}`)
   }
   console.log('to look at the page: npm start')
 })

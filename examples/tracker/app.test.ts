@@ -369,6 +369,13 @@ describe('the cache', () => {
     expect(await http.statementsOf(() => getSummary(`/tracking/live/summary?${sameTime}`))).toBe(0)
   })
 
+  test('keeps an answer for 30 seconds', async () => {
+    await getSummary()
+    const kept = http.tracker.cache.explain(['tracker', 'summary', window])
+    expect(kept.state).toBe('fresh')
+    expect((kept.ageMs ?? 0) + (kept.expiresInMs ?? 0)).toBeCloseTo(30_000, 0)
+  })
+
   test('keeps no error', async () => {
     await http.database.pool.query('alter table flights rename to flights_away')
     const failed = await http.get(summaryPath)

@@ -34,7 +34,7 @@ export async function loadUsers(
 
 /**
  * The same answer by one statement. Without an index on (flight_uuid, datetime) it is no faster: it was never
- * the number of statements that took the time, but the reading of many fixes for the sake of two.
+ * the number of statements that took the time, but the reading of other fixes until the right one comes.
  */
 export async function loadUsersByLateral(
   db: Kysely<TrackerTables>,

@@ -254,6 +254,33 @@ await needs('chromium', (executablePath) => {
       })
     })
 
+    test('refreshes every 30 seconds while somebody sees it', async () => {
+      const context = await browser.newContext()
+      const page = await context.newPage()
+      let lists = 0
+      page.on('request', (request) => {
+        if (request.url().includes('/api/tracker-summary')) lists += 1
+      })
+      const show = (state: string) =>
+        page.evaluate(`Object.defineProperty(document, 'visibilityState', { value: '${state}', configurable: true })
+          document.dispatchEvent(new Event('visibilitychange'))`)
+      await page.clock.install()
+      await page.goto(http.origin)
+      await loaded(page)
+      await page.clock.runFor(28_000)
+      expect(lists).toBe(1)
+      await page.clock.runFor(4_000)
+      await expect.poll(() => lists).toBe(2)
+      await loaded(page)
+
+      await show('hidden')
+      await page.clock.runFor(120_000)
+      expect(lists).toBe(2)
+      await show('visible')
+      await expect.poll(() => lists).toBe(3)
+      await context.close()
+    })
+
     test('can be used by keyboard alone', async () => {
       await open(async (page) => {
         await loaded(page)

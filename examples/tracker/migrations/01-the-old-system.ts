@@ -1,9 +1,10 @@
 import { type Kysely, type Migration, sql } from 'kysely'
 
 /**
- * The system as the report found it. No index of `track_points` leads to a flight's first or last fix:
- * `(datetime, flight_uuid)` is in the order of time over all flights, and `(flight_uuid, lat, lon, datetime)`
- * finds a flight's fixes, but in the order of their latitude, so that all of them are read and sorted for one.
+ * The system as the report found it. No index of `track_points` leads to a flight's first or last fix: through
+ * `(datetime, flight_uuid)` PostgreSQL reads every flight's fixes in the order of time until it meets one of
+ * this flight, and through `(flight_uuid, lat, lon, datetime)` it would read the whole flight, in the order of
+ * its latitudes, and sort it.
  */
 export const theOldSystem: Migration = {
   async up(db: Kysely<unknown>) {
