@@ -21,6 +21,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { endServer, removeDeadServers, removeServer, signalServer } from './processes.mjs'
 
 const folder = String(process.argv[2])
@@ -74,6 +75,8 @@ async function end() {
   isEnding = true
   await endServer(name)
   for (const program of programs) program.kill('SIGKILL')
+  // Some containers have nobody who takes note of the end of an orphan.
+  for (let waitedMs = 0; programs.size > 0 && waitedMs < 1_000; waitedMs += 5) await sleep(5)
   removeServer(folder)
   await sweep
   process.exit(0)

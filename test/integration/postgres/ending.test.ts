@@ -99,9 +99,12 @@ describe('the next start', () => {
     await serverUp(owner)
     const folder = await eventually(() => serverFolders(temporary)[0])
     const keeper = await eventually(() => keeperOf(folder))
+    // The keeper would be quick to notice.
+    process.kill(keeper, 'SIGSTOP')
     process.kill(owner.pid, 'SIGKILL')
-    process.kill(keeper, 'SIGKILL')
     await owner.ended
+    process.kill(keeper, 'SIGKILL')
+    await eventually(() => keeperOf(folder) === undefined)
     expect(processesNaming(basename(folder)).length).toBeGreaterThan(3)
     return folder
   }
