@@ -43,13 +43,16 @@ export interface PoolOfClients {
   readonly Client: unknown
 }
 
-/**
- * Sets the time limit where no stricter one is set, and keeps what was set before. Nested, because the order in
- * which the columns of one SELECT are computed is not defined.
- */
-const setTimeoutSql = `select set_config('statement_timeout',
-    case when extract(epoch from was::interval) * 1000 between 1 and $1::int then was else $1::text end, true)
-  from (select set_config('millrace.statement_timeout', current_setting('statement_timeout'), true) as was) s`
+/** Sets the timeout where no stricter one is set, for what is left of this flight. */
+const setTimeoutSql = (ms: number): string =>
+  `select set_config('statement_timeout', '${ms}', true)
+   where current_setting('statement_timeout')::interval not between '1ms' and '${ms}ms'`
+
+/** The same inside a transaction, and keeps what was set before; it is in FROM so that it is read first. */
+const changeTimeoutSql = (ms: number): string =>
+  `select set_config('statement_timeout', '${ms}', true)
+   from set_config('millrace.statement_timeout', current_setting('statement_timeout'), true) was
+   where was::interval not between '1ms' and '${ms}ms'`
 
 const restoreTimeoutSql = `select set_config('statement_timeout', current_setting('millrace.statement_timeout'), true)`
 
@@ -109,7 +112,7 @@ export function limitedQuery(
     const setTimeoutFirst = () => {
       if (timeoutSent) return
       timeoutSent = true
-      run(connection, setTimeoutSql, [String(Math.ceil(timeoutMs ?? 0))])
+      run(connection, (inTransaction ? changeTimeoutSql : setTimeoutSql)(Math.ceil(timeoutMs ?? 0)))
     }
     // Sends on, but for what has to stand elsewhere in the flight.
     const flight: ProtocolConnection = Object.create(connection, {
@@ -137,7 +140,7 @@ export function limitedQuery(
       if (refused !== null && refused !== undefined) return refused
       // A portal that is left open keeps its locks and its snapshot to the end of the transaction.
       if (maxRows !== undefined) connection.close({ type: 'P', name: query.portal ?? '' })
-      if (timed && inTransaction) run(connection, restoreTimeoutSql, [])
+      if (timed && inTransaction) run(connection, restoreTimeoutSql)
       connection.sync()
     } finally {
       connection.stream.uncork?.()
@@ -185,8 +188,8 @@ export function limitedQuery(
   }
 }
 
-function run(connection: ProtocolConnection, text: string, values: readonly string[]): void {
+function run(connection: ProtocolConnection, text: string): void {
   connection.parse({ text })
-  connection.bind({ values })
+  connection.bind({})
   connection.execute({})
 }

@@ -100,8 +100,8 @@ export class Session implements ObservedConnection {
   }
 
   /**
-   * Asks for the server's word on the transaction at the moment when an answer comes: after a success it is the
-   * word after that statement, after an error still the one before it.
+   * Asks for the server's word on the transaction at the moment when an answer comes: after a success it is about
+   * that statement, after an error still about the one before.
    */
   note(statement: SeamStatement): void {
     statement.status = this.#wire.status()
@@ -114,7 +114,6 @@ export class Session implements ObservedConnection {
     const { error } = ended
     const failed = error !== undefined
     const verdict = failed && statement.sent && isVerdict(error)
-    if (verdict) this.#reconcile(statement.status)
     if (statement.shape !== plainSql) this.#follow(statement, ended, verdict)
     if (!failed) this.#reconcile(statement.status)
     statement.transaction = statement.ended ?? this.#confirmed

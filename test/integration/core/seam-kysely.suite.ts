@@ -694,6 +694,12 @@ export function describeSeamOnKysely(version: Version): void {
           expect(await db.selectFrom('trips').selectAll().execute()).toHaveLength(2)
         })
 
+        test('sends statements that have no node, whatever Kysely sent before', async () => {
+          await sql`select 5`.execute(db)
+          await withPgClient(db, (client) => client.query('select 5'))
+          expect(kinds()).toEqual(['RawNode', undefined])
+        })
+
         test('works where nobody observes, too', async () => {
           const unseen = new Kysely<DB>({ dialect: observedPostgres({ pool: makePool() }) })
           expect(await copy(unseen, ['cy\n'])).toBe(1)

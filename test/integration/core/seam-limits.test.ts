@@ -285,6 +285,12 @@ describe('a statement timeout', () => {
     expect(recorder.outcomes.map(({ affected }) => affected)).toEqual([1, 1, undefined])
   })
 
+  test('leaves the timeout of pg as it was', async () => {
+    observe(pool, [bounding({ timeoutMs: 400, maxRows: 5 })])
+    const config = { text: slow, query_timeout: 50 }
+    await expect(client.query(config)).rejects.toThrow('Query read timeout')
+  })
+
   test('works with statements that are sent without waiting, and in pipeline mode', async () => {
     const own = observe(
       new pg.Client({ connectionString: database.url, pipeline: true } as pg.ClientConfig),
@@ -307,8 +313,9 @@ describe('asking for bounds', () => {
     const strict = new Error('more than 3')
     observe(pool, [
       bounding({ maxRows: 5, tooManyRows: () => loose, timeoutMs: 20 }),
-      bounding({ maxRows: 3, tooManyRows: () => strict, timeoutMs: 10_000 }),
       bounding({ maxRows: 3 }),
+      bounding({ maxRows: 3, tooManyRows: () => strict, timeoutMs: 10_000 }),
+      bounding({ maxRows: 4, tooManyRows: () => loose }),
     ])
     await expect(client.query(numbers(4))).rejects.toBe(strict)
     await expect(client.query('select pg_sleep(1)')).rejects.toMatchObject({ code: '57014' })

@@ -512,6 +512,27 @@ describe('a hook that takes its time', () => {
     })
   })
 
+  test('may refuse before its turn has come', async () => {
+    const refusal = new Error('no')
+    const gate = deferred<void>()
+    await withClient(async (client) => {
+      observe(pool, [
+        {
+          before: ({ text }) => {
+            if (text === 'select 1') return gate.promise
+            return text === 'select 2' ? Promise.reject(refusal) : undefined
+          },
+        },
+      ])
+      const results = Promise.allSettled(
+        ['select 1', 'select 2', 'select 3'].map((text) => client.query(text)),
+      )
+      await new Promise(setImmediate)
+      gate.resolve()
+      expect((await results).map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    })
+  })
+
   test('can send statements of its own ahead, which nobody is told of', async () => {
     const plans: unknown[] = []
     await withClient(async (client) => {

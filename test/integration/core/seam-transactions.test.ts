@@ -102,6 +102,11 @@ describe('the edges of a transaction', () => {
     await client.query('commit')
     expect(recorder.edges).toEqual(['begin', 'commit', 'begin', 'rollback', 'begin', 'commit'])
     expect(recorder.transactions.map(({ state }) => state)).toEqual(['committed', 'rolled back', 'committed'])
+    expect(recorder.transactions.map(({ begunBy }) => begunBy?.text)).toEqual([
+      'begin',
+      'commit and chain',
+      'rollback and chain',
+    ])
     expect(recorder.statements.at(-2)?.transaction).toBe(recorder.transactions[2])
   })
 
@@ -116,8 +121,15 @@ describe('the edges of a transaction', () => {
 
   test('a BEGIN that fails begins nothing', async () => {
     const sent = ['begin isolation level whatever', 'insert into bags values (1)', 'commit']
+    const expected: (ObservedTransaction | undefined)[] = []
+    observe(pool, [{ before: ({ transaction }) => void expected.push(transaction) }])
     await Promise.allSettled(sent.map((text) => client.query(text)))
     expect(recorder.edges).toEqual([])
+    expect(expected.map((transaction) => transaction?.state)).toEqual([
+      undefined,
+      'never begun',
+      'never begun',
+    ])
     expect(recorder.statements.map(({ transaction }) => transaction)).toEqual([
       undefined,
       undefined,
@@ -154,6 +166,13 @@ describe('the edges of a transaction', () => {
     expect(recorder.edges).toEqual(['begin', 'uncertain'])
     expect(recorder.outcome.uncertain).toBe(true)
     expect((await client.query('table bags')).rowCount).toBe(1)
+  })
+
+  test('a script that fails behind its ROLLBACK leaves what is sent after it to no transaction', async () => {
+    const sent = ['begin', 'rollback; select 1 / 0', 'insert into bags values (1)', 'begin', 'rollback']
+    await Promise.allSettled(sent.map((text) => client.query(text)))
+    expect(recorder.edges).toEqual(['begin', 'uncertain', 'begin', 'rollback'])
+    expect(recorder.statements[2]?.transaction).toBeUndefined()
   })
 
   test('are foreseen for statements that are sent without waiting', async () => {
