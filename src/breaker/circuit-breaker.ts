@@ -1,12 +1,13 @@
 import { type Clock, coarseNow, systemClock } from '../core/clock.ts'
 import { InvalidArgumentError } from '../core/errors.ts'
 import type { EventOf, Listener } from '../core/events.ts'
+import { isPgPool, type PgPool } from '../core/pg.ts'
 import type { Observer } from '../core/seam/observer.ts'
 import { checkOptions, describe, type Rule, rules } from '../core/validate.ts'
 import { BoundedCall, type BreakerCall } from './bounded-call.ts'
 import { type BreakerEvents, Circuit, type CircuitCounters } from './circuit.ts'
 import { refusal } from './errors.ts'
-import { circuitObserver } from './observer.ts'
+import { circuitObserver, circuitPool } from './observer.ts'
 import { OpenTime } from './open-time.ts'
 import { type IsFailure, outcomeOf } from './outcome.ts'
 import type { BreakerState } from './state.ts'
@@ -114,9 +115,20 @@ export interface CircuitBreaker {
   run<T>(work: (call: BreakerCall) => PromiseLike<T> | T, options?: BreakerRunOptions): Promise<T>
   /**
    * It as an observer of the seam (`observe`, `observedPostgres`): each statement is a call, and refused while it is
-   * open. COMMIT, ROLLBACK and what else ends a transaction or savepoint passes always.
+   * open. COMMIT, ROLLBACK and what else ends a transaction or savepoint passes always. What waits for an answer
+   * that does not come is found by `slowCallMs`.
    */
   observer(): Observer
+  /**
+   * A pool of node-postgres for Kysely, beside `observer()`: whoever asks it for a connection is refused while the
+   * breaker is open, and one that cannot be had counts. The pool itself is not changed. It is for `connect` with a
+   * promise; all else goes to the pool as it is.
+   *
+   * ```ts
+   * const dialect = observedPostgres({ pool: breaker.pool(pool), observers: [breaker.observer()] })
+   * ```
+   */
+  pool<P extends PgPool>(pool: P): P
   /**
    * Refuses all calls until the function that it returns is called; of several holders, until all have. The state
    * below goes on: calls that are under way still count in it.
@@ -247,6 +259,13 @@ class Breaker implements CircuitBreaker {
 
   observer(): Observer {
     return circuitObserver(this.name, this.#circuit, this.#isFailure)
+  }
+
+  pool<P extends PgPool>(pool: P): P {
+    if (!isPgPool(pool)) {
+      throw new InvalidArgumentError('circuitBreaker', `pool must be a pg.Pool, got ${describe(pool)}`)
+    }
+    return circuitPool(pool, this.name, this.#circuit, this.#isFailure)
   }
 
   isolate(): () => void {

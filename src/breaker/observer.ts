@@ -1,3 +1,4 @@
+import type { PgPool } from '../core/pg.ts'
 import type { Observer, Statement, StatementOutcome } from '../core/seam/observer.ts'
 import { classifyError } from '../core/sqlstate.ts'
 import type { Circuit } from './circuit.ts'
@@ -46,3 +47,46 @@ function ofStatement({ sent, error }: StatementOutcome, isFailure: IsFailure | u
   const { class: errorClass } = classifyError(error)
   return errorClass === 'outage' || errorClass === 'overload' ? outcomeOf(error, isFailure) : 'neutral'
 }
+
+/**
+ * A pool whose `connect` is a call of the circuit, for whoever asks for a connection before there is a statement, as
+ * Kysely does. A connection that comes says nothing, for it may have lain there for long; one that does not come
+ * counts by its error.
+ */
+export function circuitPool<P extends PgPool>(
+  pool: P,
+  name: string,
+  circuit: Circuit,
+  isFailure: IsFailure | undefined,
+): P {
+  const connect = async (): Promise<unknown> => {
+    const admission = circuit.admit()
+    if (typeof admission !== 'number') throw refusal(name, admission)
+    const call = new Ticket(admission)
+    circuit.begin(call)
+    try {
+      const client: unknown = await pool.connect()
+      circuit.end()
+      circuit.settle(call, 'neutral')
+      return client
+    } catch (error) {
+      circuit.end()
+      circuit.settle(call, outcomeOf(error, isFailure), error)
+      throw error
+    }
+  }
+  const connectOrCall = (callback?: unknown): unknown =>
+    callback === undefined ? connect() : pool.connect(callback)
+  return new Proxy(pool, {
+    get(target, property) {
+      if (property === 'connect') return connectOrCall
+      const value: unknown = Reflect.get(target, property)
+      // The pool's own methods go on among themselves, as before.
+      return typeof value === 'function' && !isClass(value) ? value.bind(target) : value
+    },
+  })
+}
+
+/** `pool.Client`, which Kysely makes clients of. */
+const isClass = (value: object): boolean =>
+  Object.getOwnPropertyDescriptor(value, 'prototype')?.writable === false
