@@ -5,7 +5,7 @@ import type { Pool } from 'pg'
 import { servePage } from '../shared/page.ts'
 import { RequestError, readObject, readText } from '../shared/requests.ts'
 import { createService } from '../shared/service.ts'
-import { closeLive, ingestLive, ingestUpload } from './ingest.ts'
+import { closeLive, type Ingested, ingestLive, ingestUpload } from './ingest.ts'
 import { loadUsers, loadUsersByLateral } from './naive.ts'
 import { type Filter, type Range, readBatch, readChunk, readFilter, readPilotId } from './parameters.ts'
 import { loadPilotFlights, loadSummary } from './queries.ts'
@@ -22,7 +22,6 @@ export interface TrackerOptions {
 
 export interface Tracker {
   readonly app: FastifyInstance
-  readonly db: Kysely<TrackerTables>
   readonly cache: ReturnType<typeof queryCache>
   /** Statements sent to the database so far. */
   statements(): number
@@ -62,6 +61,18 @@ export function createTracker({ pool, race, report = console.error }: TrackerOpt
     cache.invalidate(`tracker:pilot:${escapeSegment(pilotId)}:*`)
   }
 
+  /** Takes points in, and forgets what they change, also where nobody can tell whether the commit came through. */
+  async function takeIn(pilotId: string, ingest: () => Promise<Ingested>): Promise<Ingested> {
+    try {
+      const ingested = await ingest()
+      if (ingested.inserted > 0) forget(pilotId)
+      return ingested
+    } catch (error) {
+      if (!(error instanceof RequestError)) forget(pilotId)
+      throw error
+    }
+  }
+
   const getSummary = ({ range, source }: Filter) => summary(range, source)
   const getFlights = (pilotId: unknown, { range, source }: Filter) =>
     pilotFlights(readPilotId(pilotId), range, source)
@@ -87,12 +98,12 @@ export function createTracker({ pool, race, report = console.error }: TrackerOpt
 
   app.post('/tracking/live', async ({ body }, reply) => {
     const batch = readBatch(body)
-    const ingested = await written(batch.pilotId, () => ingestLive(db, race.id, batch))
+    const ingested = await takeIn(batch.pilotId, () => ingestLive(db, race.id, batch))
     return reply.code(202).send(ingested)
   })
   app.post('/tracking/upload', async ({ body }, reply) => {
     const chunk = readChunk(body)
-    const ingested = await written(chunk.pilotId, () => ingestUpload(db, race.id, chunk))
+    const ingested = await takeIn(chunk.pilotId, () => ingestUpload(db, race.id, chunk))
     return reply.code(202).send(ingested)
   })
   app.post<{ Params: { flight_id: string } }>('/tracking/live/:flight_id/close', ({ params, body }) => {
@@ -115,17 +126,5 @@ export function createTracker({ pool, race, report = console.error }: TrackerOpt
 
   servePage(app, new URL('./page/', import.meta.url), ['index.html', 'style.css', 'page.js', 'icon.svg'])
 
-  return { app, db, cache, statements: () => statements }
-
-  /** Writes, and then forgets what is cached of it, also where nobody can tell whether the commit came through. */
-  async function written<T>(pilotId: string, write: () => Promise<T>): Promise<T> {
-    try {
-      const result = await write()
-      forget(pilotId)
-      return result
-    } catch (error) {
-      if (!(error instanceof RequestError)) forget(pilotId)
-      throw error
-    }
-  }
+  return { app, cache, statements: () => statements }
 }

@@ -66,6 +66,11 @@ describe('a live batch', () => {
     expect(await storedFlight()).toMatchObject({ points: 15, total_points: 15 })
   })
 
+  test('costs six statements, whatever it holds', async () => {
+    expect(await http.statementsOf(() => send(seconds(0, 0)))).toBe(6)
+    expect(await http.statementsOf(() => send(seconds(1, 1_000)))).toBe(6)
+  })
+
   test('may hold a second twice; the first one counts', async () => {
     const twice = [fixAt(second(1), { lat: 1 }), fixAt(second(1), { lat: 2 })]
     expect((await send(twice)).body).toMatchObject({ inserted: 1, duplicates: 1 })
@@ -350,9 +355,10 @@ describe('what was cached', () => {
     expect(await http.statementsOf(() => flightsOf('bob'))).toBe(0)
   })
 
-  test('stays when a batch is refused', async () => {
+  test('stays when a batch is refused or brings nothing new', async () => {
     await send(seconds(0, 9))
     await summary()
+    await send(seconds(0, 9))
     await send(seconds(10, 19), { pilot_id: 'bob' })
     await send(seconds(10, 19), { points: 'none' })
     expect(await http.statementsOf(summary)).toBe(0)
