@@ -104,9 +104,7 @@ function removeSharedMemory(status) {
     const isLeft = readFileSync('/proc/sysvipc/shm', 'utf8')
       .split('\n')
       .map((line) => line.trim().split(/\s+/))
-      .some(
-        (fields) => fields[0] === key && fields[1] === id && fields[4] === postmaster && fields[6] === '0',
-      )
+      .some((fields) => fields[0] === key && fields[1] === id && fields[4] === postmaster)
     if (isLeft) execFileSync('ipcrm', ['-m', id])
   } catch {
     // There is no status file, no /proc or no ipcrm: nothing to remove, or no way to.

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -209,6 +209,23 @@ describe("a server of a test's own", () => {
     expect(await query(show)).toEqual([{ fsync: 'on', commit: 'on', connections: '50' }])
     expect(await query(show, fast.url)).toEqual([{ fsync: 'off', commit: 'off', connections: '7' }])
   })
+
+  test.runIf(existsSync('/proc/sysvipc/shm') && onPath('ipcrm') !== undefined)(
+    'leaves no shared memory, not even when it was killed',
+    async () => {
+      const killed = await ownServer()
+      const [status] = await query(`select pg_read_file('postmaster.pid') as text`, killed.url)
+      const postmaster = (status as { text: string }).text.split('\n')[0] ?? ''
+      const segments = () =>
+        readFileSync('/proc/sysvipc/shm', 'utf8')
+          .split('\n')
+          .filter((line) => line.trim().split(/\s+/)[4] === postmaster)
+      expect(segments()).toHaveLength(1)
+      await killed.kill('SIGKILL')
+      await killed.stop()
+      expect(segments()).toEqual([])
+    },
+  )
 
   test('listens on 127.0.0.1 only, and asks for a password', async () => {
     expect(await query('show listen_addresses')).toEqual([{ listen_addresses: '127.0.0.1' }])
