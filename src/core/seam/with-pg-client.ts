@@ -13,7 +13,7 @@ export function noteReach(connection: object, reach: Reach): void {
 }
 
 /**
- * Gives `use` a client of node-postgres, for what Kysely cannot say: COPY, cursors, notifications. From a pool, or
+ * Gives `use` a client of node-postgres, for what Kysely cannot say: COPY, cursors. From a pool, or
  * a Kysely that was made with `observedPostgres`, one is taken and given back; from a transaction it is the
  * transaction's; a client is used as it is. What is sent on it is observed like everything else, without a node:
  * `announce` says which tables it touches.

@@ -98,6 +98,18 @@ describe('a connection that is lost', () => {
     },
   )
 
+  test('in a script that begins and commits marks its error', async () => {
+    await holder.query('select pg_advisory_lock($1)', [lock])
+    const script = client
+      .query('begin; insert into bags values (1); commit')
+      .catch((reason: unknown) => reason)
+    await waitsForLock()
+    await kill()
+    expect(isCommitUncertain(await script)).toBe(true)
+    expect(recorder.outcome.uncertain).toBe(true)
+    await letGo()
+  })
+
   test('by a cut cable in COMMIT leaves it uncertain, and the server may commit all the same', async () => {
     const { error } = await inTheMiddleOfCommit()
     socket(client).destroy()
@@ -150,6 +162,8 @@ describe('a connection that is lost', () => {
     await kill()
     await eventually(() => expect(recorder.edges).toEqual(['begin', 'rollback']))
     expect(recorder.transactions[0]?.state).toBe('rolled back')
+    await expect(client.query('select 1')).rejects.toThrow('is not queryable')
+    expect(recorder.edges).toEqual(['begin', 'rollback'])
   })
 
   test('with a client that is destroyed in a transaction rolls it back', async () => {

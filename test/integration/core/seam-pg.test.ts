@@ -347,11 +347,9 @@ describe('an observed pool', () => {
 
   test('tells of a pool.query that gets no client', async () => {
     await withClient(async () => {
-      const full = observe(
-        new pg.Pool({ connectionString: database.url, max: 1, connectionTimeoutMillis: 50 }),
-        [recorder],
-      )
+      const full = observe(new pg.Pool({ connectionString: database.url, max: 1 }), [recorder])
       const client = await full.connect()
+      full.options.connectionTimeoutMillis = 20
       await expect(full.query('select 1')).rejects.toThrow('timeout exceeded when trying to connect')
       expect(recorder.outcome).toMatchObject({ sent: false, durationMs: 0, uncertain: false })
       expect(recorder.statement.connection).toBeUndefined()
