@@ -6,24 +6,25 @@ const callbacksOf = new WeakMap<AbortSignal, Set<() => void>>()
  * a leak where a signal has more than ten listeners.
  */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
-  let callbacks = callbacksOf.get(signal)
-  if (callbacks === undefined) {
-    const own = new Set<() => void>()
-    callbacks = own
-    callbacksOf.set(signal, own)
-    signal.addEventListener(
-      'abort',
-      () => {
-        for (const each of own) each()
-        own.clear()
-      },
-      { once: true },
-    )
-  }
-  const own = callbacks
+  const callbacks = callbacksOf.get(signal) ?? listenTo(signal)
   const call = () => callback()
-  own.add(call)
+  callbacks.add(call)
   return () => {
-    own.delete(call)
+    callbacks.delete(call)
   }
+}
+
+/** Apart, for the listener stays as long as the signal, and with it all that it could see. */
+function listenTo(signal: AbortSignal): Set<() => void> {
+  const callbacks = new Set<() => void>()
+  callbacksOf.set(signal, callbacks)
+  signal.addEventListener(
+    'abort',
+    () => {
+      for (const each of callbacks) each()
+      callbacks.clear()
+    },
+    { once: true },
+  )
+  return callbacks
 }
