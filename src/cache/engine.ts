@@ -423,6 +423,8 @@ export class Engine {
       errorTtlMs > 0 && flight.isCurrent && flight.waiters > 0 && !this.#hasStaleForErrors(slot)
     this.counters.loadErrors += 1
     if (keepError) {
+      // Until its stack has been read once, an error holds the frames that it came through, and what is in them.
+      if (error instanceof Error) error.stack
       const storedAt = this.now()
       this.store.put(slot, {
         master: error,
