@@ -10,13 +10,13 @@ export const contender: Contender = {
     const cache = queryCache({ name: 'bench', maxEntries, ttlMs, results, maxLoads: 1_000 })
     const keys = each(prebuilt, (id) => cache.key('tracker', 'summary', id))
     const loads = each(prebuilt, (id) => () => load(id))
-    const byId = cachedQuery({ cache, keyOf: (id: number) => ['tracker', 'pilot', id] })(load)
+    const byId = cachedQuery({ cache, key: 'pilot' })(load)
     return {
       byKey: (id) => cache.getOrLoad(keys[id] as (typeof keys)[number], loads[id] as (typeof loads)[number]),
       byId,
-      byText: byId,
+      byText: cachedQuery({ cache, keyOf: (id: number) => ['tracker', 'pilot', id] })(load),
       byArguments: cachedQuery({ cache, key: 'tracker:range' })(loadRange),
-      drop: (id) => cache.invalidate(['tracker', 'pilot', id]),
+      drop: (id) => byId.invalidate(id),
     }
   },
   groups: [

@@ -25,12 +25,12 @@ export function waysOf(cache: Opened, count: number): Map<string, (id: number) =
  */
 export async function openChecked(
   contender: Contender,
-  { results, count }: { results: Results; count: number },
+  { results, count, dated }: { results: Results; count: number; dated: boolean },
 ): Promise<Opened> {
   let loads = 0
   const load: OpenOptions['load'] = async (id) => {
     loads += 1
-    return rowsOf(id)
+    return rowsOf(id, dated)
   }
   const cache = contender.open({
     maxEntries: 10_000,
@@ -46,7 +46,7 @@ export async function openChecked(
     for (let id = 0; id < count; id++) {
       const first = (await ask(id)) as Record<string, unknown>[]
       const second = (await ask(id)) as Record<string, unknown>[]
-      if (JSON.stringify(first) !== JSON.stringify(rowsOf(id)))
+      if (JSON.stringify(first) !== JSON.stringify(rowsOf(id, dated)))
         throw new Error(`${way}: a wrong value for ${id}`)
       if ((first === second) !== (results !== 'copy')) throw new Error(`${way}: not ${results}`)
       if (results === 'copy' && first[0] === second[0]) throw new Error(`${way}: rows are shared`)

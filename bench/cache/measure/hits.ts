@@ -22,9 +22,13 @@ export const SYNCHRONOUS = 'synchronous'
  */
 export async function measureHits(
   contender: Contender,
-  { results, race: options }: { readonly results: Results; readonly race: RaceOptions },
+  {
+    results,
+    dated,
+    race: options,
+  }: { readonly results: Results; readonly dated: boolean; readonly race: RaceOptions },
 ): Promise<Lap[]> {
-  const cache = await openChecked(contender, { results, count: KEYS })
+  const cache = await openChecked(contender, { results, dated, count: KEYS })
   const limit = limitCache()
   const ways = waysOf(cache, KEYS)
   const awaited: Timed[] = [

@@ -93,20 +93,28 @@ function amountOf({ quick }: Run) {
   return { race, repeats: quick ? 1 : 3 }
 }
 
-const ALL_RESULTS = ['share', 'copy', 'freeze'] as const
+/** What hits are timed with: how results are given, and whether there is a Date in each row. */
+const MODES = {
+  shared: { results: 'share', dated: true },
+  copied: { results: 'copy', dated: true },
+  'copied plain': { results: 'copy', dated: false },
+  frozen: { results: 'freeze', dated: true },
+} as const satisfies Record<string, { results: Results; dated: boolean }>
+type Mode = keyof typeof MODES
 
 /** What hits cost, by each way to ask. */
 export async function hits(run: Run): Promise<Table[]> {
   const { race, repeats } = amountOf(run)
-  const idOf = (label: string, results: Results) => `${label} ${results}`
+  const idOf = (label: string, mode: Mode) => `${label} ${mode}`
   const heats: Heat[] = []
   for (const racer of racers) {
-    const modes = (await adapterOf(racer.entry)).results
-    for (const results of ALL_RESULTS.filter((each) => modes[each] !== undefined)) {
+    const { results: offered } = await adapterOf(racer.entry)
+    for (const mode of Object.keys(MODES) as Mode[]) {
+      if (offered[MODES[mode].results] === undefined) continue
       heats.push({
-        id: idOf(racer.label, results),
+        id: idOf(racer.label, mode),
         racer,
-        run: () => perform(run, 'hits', racer.entry, { results, race }, { node: racer.node }),
+        run: () => perform(run, 'hits', racer.entry, { ...MODES[mode], race }, { node: racer.node }),
       })
     }
   }
@@ -116,7 +124,7 @@ export async function hits(run: Run): Promise<Table[]> {
     id: string,
     title: string,
     ways: readonly string[],
-    results: Results,
+    mode: Mode,
     noteOf?: (contender: Contender, way: string) => string | undefined,
   ): Promise<Table> => {
     const rows: Row[] = []
@@ -126,7 +134,7 @@ export async function hits(run: Run): Promise<Table[]> {
       if (figures) rows.push(timeRow(cache, figures))
     }
     for (const { label, entry } of racers) {
-      const laps = byId.get(idOf(label, results))
+      const laps = byId.get(idOf(label, mode))
       if (laps instanceof Error) rows.push(failed(label, laps))
       for (const way of laps instanceof Laps ? ways : []) {
         const figures = laps instanceof Laps ? laps.get(way) : undefined
@@ -139,34 +147,41 @@ export async function hits(run: Run): Promise<Table[]> {
   }
 
   return [
-    await table('key', 'Hits, shared results, by a key made beforehand', ['key'], 'share'),
-    await table('function', 'Hits, shared results, a cached function of one id', ['function'], 'share'),
+    await table('key', 'Hits, shared results, by a key made beforehand', ['key'], 'shared'),
+    await table('function', 'Hits, shared results, a cached function of one id', ['function'], 'shared'),
     await table(
       'segments',
       'Hits, shared results, a function of one id by a key of three segments: keyOf, or a template by hand',
       ['text'],
-      'share',
+      'shared',
     ),
     await table(
       'arguments',
       'Hits, shared results, two arguments of which one is {from: Date, to: Date}',
       ['template', 'arguments'],
-      'share',
+      'shared',
       ({ ownKey }, way) => (way === 'template' ? 'template by hand' : ownKey),
     ),
     await table(
       'copied',
       'Hits, each caller a copy of its own: 20 rows of 8 columns, one of them a Date, by a key made beforehand',
       ['key'],
-      'copy',
+      'copied',
       ({ results }) => results.copy,
     ),
-    await table('frozen', 'Hits, frozen results, by a key made beforehand', ['key'], 'freeze'),
+    await table(
+      'plain',
+      'Hits, each caller a copy of its own: 20 rows of 8 columns, none of them a Date, by a key made beforehand',
+      ['key'],
+      'copied plain',
+      ({ results }) => results.copy,
+    ),
+    await table('frozen', 'Hits, frozen results, by a key made beforehand', ['key'], 'frozen'),
     await table(
       'call',
       'Hits, shared results, by a key made beforehand: the call alone, where the hit is done when it returns',
       [UNAWAITED, SYNCHRONOUS],
-      'share',
+      'shared',
       (_, way) => (way === SYNCHRONOUS ? 'gives the value, no promise' : ''),
     ),
   ]
