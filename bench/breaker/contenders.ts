@@ -49,7 +49,8 @@ const millrace: Contender = {
 }
 
 async function opossum(): Promise<Contender> {
-  const { default: CircuitBreaker } = (await import('opossum' as string)) as {
+  // @ts-expect-error it has no types of its own
+  const { default: CircuitBreaker } = (await import('opossum')) as {
     default: new (
       action: (...args: unknown[]) => unknown,
       options: object,
@@ -87,7 +88,7 @@ async function cockatiel(): Promise<Contender> {
   interface Policy {
     execute(work: (context: { readonly signal: AbortSignal }) => unknown): Promise<unknown>
   }
-  const peer = (await import('cockatiel' as string)) as {
+  const peer = (await import('cockatiel')) as unknown as {
     circuitBreaker(policy: unknown, options: object): Policy
     handleAll: unknown
     SamplingBreaker: new (options: object) => unknown
