@@ -220,14 +220,28 @@ function wrap(fn: Fn, options: AnyOptions, prefix: readonly string[] | undefined
 
   const ofCall = {
     keyOf(...args: unknown[]) {
-      const place = hasObject(args) ? inspect(args) : undefined
-      return new CacheKey(tokensOf(undefined, place?.otherArgs ?? args))
+      try {
+        // Where keyOf is given, it says what counts of a transaction, too.
+        const place = hasObject(args) ? inspect(args, keyOf === undefined) : undefined
+        return new CacheKey(tokensOf(undefined, place?.otherArgs ?? args))
+      } catch (error) {
+        if (error !== HOLDS_TRANSACTION) throw error
+        throw new InvalidArgumentError(
+          'cachedQuery',
+          'a call with a transaction goes past the cache and has no key; give the Kysely or Pool that other calls are made with',
+        )
+      }
     },
     invalidate(...args: unknown[]) {
       return cache.invalidate(ofCall.keyOf(...args))
     },
     async refresh(...args: unknown[]) {
-      return engine.refresh(callOf(undefined, args))
+      try {
+        return engine.refresh(callOf(undefined, args))
+      } catch (error) {
+        if (error === HOLDS_TRANSACTION) return engine.bypass(() => fn.apply(undefined, args))
+        throw error
+      }
     },
   }
   Object.defineProperty(cached, 'name', { value: fn.name, configurable: true })
@@ -325,9 +339,9 @@ interface SignalPlace {
 /**
  * Looks for an AbortSignal among the arguments.
  *
- * @throws HOLDS_TRANSACTION where there is a transaction
+ * @throws HOLDS_TRANSACTION where there is a transaction, unless one may be there
  */
-function inspect(args: readonly unknown[]): SignalPlace | undefined {
+function inspect(args: readonly unknown[], refusesTransactions = true): SignalPlace | undefined {
   let place: SignalPlace | undefined
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]
@@ -338,7 +352,7 @@ function inspect(args: readonly unknown[]): SignalPlace | undefined {
       if (signal instanceof AbortSignal) place ??= placeOf(args, i, signal, true)
     } else if (prototype === Date.prototype || prototype === Array.prototype) continue
     else if (arg instanceof AbortSignal) place ??= placeOf(args, i, arg, false)
-    else if (isTransactionHandle(arg)) throw HOLDS_TRANSACTION
+    else if (refusesTransactions && isTransactionHandle(arg)) throw HOLDS_TRANSACTION
   }
   return place
 }

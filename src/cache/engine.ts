@@ -154,6 +154,7 @@ export class Engine {
 
   /** Loads a key's value anew, in place of a load under way: callers from now on get what is read from now on. */
   refresh(call: Call): Promise<unknown> {
+    if (call.signal?.aborted === true) return Promise.reject(call.signal.reason)
     const slot = this.store.index.ensure(call.tokens)
     slot.flight = undefined
     this.counters.refreshes += 1

@@ -96,6 +96,53 @@ describe('arguments that are not what they seem', () => {
   })
 })
 
+describe('a transaction among the arguments', () => {
+  const [db, transaction] = [false, true].map((isTransaction) =>
+    Object.create({ isTransaction, getExecutor: () => ({}) }),
+  )
+
+  it('has no key, and says so', () => {
+    const { cache } = setUp()
+    const fn = cachedQuery({ cache, key: 'rows' })(async (_db: object, id: number) => id)
+    expect(() => fn.invalidate(transaction, 1)).toThrow(
+      expect.objectContaining({
+        code: 'MILLRACE_INVALID_ARGUMENT',
+        message: expect.stringContaining('a call with a transaction goes past the cache and has no key'),
+      }),
+    )
+    expect(fn.invalidate(db, 1)).toBe(0)
+  })
+
+  it('is nothing to keyOf, if that does not care', async () => {
+    const { cache } = setUp()
+    const fn = cachedQuery({ cache, keyOf: (_db: object, id: number) => ['rows', id] })(
+      async (_db: object, id: number) => id,
+    )
+    await fn(db, 1)
+    expect(fn.invalidate(transaction, 1)).toBe(1)
+  })
+
+  it('makes a refresh an ordinary call', async () => {
+    const { cache } = setUp()
+    const fn = cachedQuery({ cache, key: 'rows' })(async (_db: object, id: number) => id)
+    expect(await fn.refresh(transaction, 1)).toBe(1)
+    expect(cache.stats()).toMatchObject({ bypasses: 1, refreshes: 0, size: 0 })
+  })
+})
+
+describe('a signal among the arguments that is aborted already', () => {
+  it('keeps a refresh from loading, and leaves a load under way as it is', async () => {
+    const { cache } = setUp()
+    const load = vi.fn(async (_signal?: AbortSignal) => 1)
+    const fn = cachedQuery({ cache, key: 'rows' })(load)
+    const call = fn()
+    await expect(fn.refresh(AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone')
+    expect(await call).toBe(1)
+    expect(load).toHaveBeenCalledTimes(1)
+    expect(cache.stats()).toMatchObject({ refreshes: 0, overtaken: 0, size: 1 })
+  })
+})
+
 describe('a callback that throws', () => {
   const no = () => {
     throw new Error('no')
