@@ -226,7 +226,7 @@ export class Engine {
     }
     const keys = [...slots].map(tokensOf)
     const dropped = this.drop(slots)
-    this.journal.recordNamed(this.#told({ by, what: names.join(', '), dropped }), keys)
+    this.journal.recordNamed(this.#told({ by, what: listed(names), dropped }), keys)
     return dropped
   }
 
@@ -496,6 +496,15 @@ function keepIfPossible(value: unknown, mode: ResultsMode): Kept | undefined {
     return undefined
   }
 }
+
+/** Names in a line of text, cut where it would be long: the journal keeps a thousand of them. */
+function listed(names: readonly string[]): string {
+  const shown = names.slice(0, MOST_NAMES)
+  const more = names.length - shown.length
+  return `${shown.join(', ')}${more === 0 ? '' : ` and ${more} more`}`
+}
+
+const MOST_NAMES = 20
 
 /** How a kept error is given. */
 function rejectWith(error: unknown): Promise<never> {

@@ -36,6 +36,15 @@ describe('sizes beyond the ordinary', () => {
     expect(tags.every((tag) => store.dependents(`tags:${tag}`).length === 0)).toBe(true)
   })
 
+  it('an invalidation of 100,000 tags is remembered by the first of them', async () => {
+    const cache = queryCache()
+    const tags = Array.from({ length: 100_000 }, (_, i) => `tag ${i}`)
+    await cache.getOrLoad(['k'], () => 1, { tags: ['tag 99999'] })
+    expect(cache.invalidateTags(tags)).toBe(1)
+    const { what } = cache.explain(['k']).invalidatedBy ?? {}
+    expect(what).toMatch(/^tag 0, tag 1, .*, tag 19 and 99980 more$/)
+  })
+
   it('a key has a million characters, or 10,000 segments, or none', async () => {
     const cache = queryCache()
     const keys = [['x'.repeat(1_000_000)], Array.from({ length: 10_000 }, (_, i) => i), []]
