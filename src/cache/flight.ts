@@ -51,6 +51,7 @@ export class Flight {
   oldestRead = Number.POSITIVE_INFINITY
   resolve!: (landing: Landing) => void
   reject!: (error: unknown) => void
+  #fenced = false
   #controller: AbortController | undefined
 
   constructor(slot: Slot, load: Load, background: boolean) {
@@ -81,7 +82,9 @@ export class Flight {
    * not begun is not concerned: it will read what is new.
    */
   fence(): void {
-    if (!this.started || this.settled) return
+    // Once: since then it is off its slot, and nobody has come to wait for it.
+    if (!this.started || this.settled || this.#fenced) return
+    this.#fenced = true
     if (this.isCurrent) this.slot.flight = undefined
     for (const outer of this.#outer) outer.fence()
   }

@@ -53,6 +53,26 @@ describe('a load that waits for another one', () => {
     expect(await Promise.all([early, late])).toEqual(['old', 'new'])
   })
 
+  it('is fenced once, though ways without number lead to it', async () => {
+    const { cache } = setUp({ maxLoads: 1_000 })
+    const gate = deferred<number>()
+    const levels = 40
+    const node: (level: number, side: number) => Promise<number> = cachedQuery({
+      cache,
+      key: 'node',
+      tags: (level: number) => (level === levels ? ['bottom'] : []),
+    })(async (level: number, _side: number): Promise<number> => {
+      if (level === levels) return gate.promise
+      return (await Promise.all([node(level + 1, 0), node(level + 1, 1)]))[0]
+    })
+    const call = node(0, 0)
+    await settle()
+    cache.invalidateTags(['bottom'])
+    gate.resolve(1)
+    expect(await call).toBe(1)
+    expect(cache.stats()).toMatchObject({ size: 0, overtaken: 2 * levels + 1 })
+  })
+
   it('knows what it depends on by the time that the other one has landed, however soon an invalidation follows', async () => {
     for (let steps = 0; steps < 40; steps++) {
       const { cache, table, gate, outer } = setUp()
