@@ -4,7 +4,7 @@ import { keyOfTokens, type SegmentToken } from './segments.ts'
 export interface Invalidation {
   /** What was given: a key, a pattern, tags, tables, or all. */
   readonly by: 'key' | 'pattern' | 'tags' | 'tables' | 'clear'
-  /** The key or pattern as text, or the names. */
+  /** The key or pattern as text, or the names, the first 20 of them. */
   readonly what: string
   /** On the cache's clock, in milliseconds. */
   readonly at: number
