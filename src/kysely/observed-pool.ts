@@ -28,6 +28,11 @@ export class ObservedPool implements PostgresPool {
     this.#hooks.add([...observersOf(pool), ...observers])
   }
 
+  /** Whether anybody observes. */
+  get listening(): boolean {
+    return this.#hooks.listening
+  }
+
   /** Kysely 0.29 makes a client of its own from these two to cancel a query. */
   get Client(): unknown {
     return Reflect.get(this.#pool, 'Client')

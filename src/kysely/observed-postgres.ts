@@ -1,4 +1,9 @@
-import { type DatabaseConnection, PostgresDialect, type PostgresDialectConfig } from 'kysely'
+import {
+  type DatabaseConnection,
+  PostgresDialect,
+  type PostgresDialectConfig,
+  type PostgresPool,
+} from 'kysely'
 import type { Clock } from '../core/clock.ts'
 import type { PgClient } from '../core/pg.ts'
 import { handingOver } from '../core/seam/compiled.ts'
@@ -32,8 +37,12 @@ export interface ObservedPostgresConfig extends PostgresDialectConfig {
 export function observedPostgres(config: ObservedPostgresConfig): PostgresDialect {
   const { observers = [], clock, pool, onCreateConnection, ...rest } = config
   checkObservers('observedPostgres', observers)
-  const observed = (own: Awaited<ReturnType<Extract<typeof pool, () => unknown>>>) =>
-    new ObservedPool(own, observers, clock)
+  let listening = false
+  const observed = (own: PostgresPool) => {
+    const made = new ObservedPool(own, observers, clock)
+    listening = made.listening
+    return made
+  }
   return new PostgresDialect({
     ...rest,
     pool:
@@ -41,7 +50,7 @@ export function observedPostgres(config: ObservedPostgresConfig): PostgresDialec
         ? async (...options: []) => observed(await pool(...options))
         : async () => observed(pool),
     onCreateConnection: async (connection, ...options: []) => {
-      prepare(connection)
+      prepare(connection, listening)
       await onCreateConnection?.(connection, ...options)
     },
   })
@@ -50,15 +59,17 @@ export function observedPostgres(config: ObservedPostgresConfig): PostgresDialec
 type Execute = (this: unknown, compiled: CompiledQuery, ...rest: unknown[]) => Promise<unknown>
 type Stream = (this: unknown, compiled: CompiledQuery, ...rest: unknown[]) => AsyncIterableIterator<unknown>
 
-/** Lets the client see which compiled query it is given, and withPgClient find the client. */
-function prepare(connection: DatabaseConnection): void {
+/** Lets withPgClient find the client, and, where somebody listens, the client see which compiled query it is given. */
+function prepare(connection: DatabaseConnection, listening: boolean): void {
   const execute = connection.executeQuery as unknown as Execute
   const stream = connection.streamQuery as unknown as Stream
-  const executeQuery: Execute = (compiled, ...rest) =>
-    handingOver(compiled, () => execute.call(connection, compiled, ...rest))
-  const streamQuery: Stream = (compiled, ...rest) =>
-    handingOverEach(compiled, stream.call(connection, compiled, ...rest))
-  Object.assign(connection, { executeQuery, streamQuery })
+  if (listening) {
+    const executeQuery: Execute = (compiled, ...rest) =>
+      handingOver(compiled, () => execute.call(connection, compiled, ...rest))
+    const streamQuery: Stream = (compiled, ...rest) =>
+      handingOverEach(compiled, stream.call(connection, compiled, ...rest))
+    Object.assign(connection, { executeQuery, streamQuery })
+  }
 
   noteReach(connection, async () => {
     let client: PgClient | undefined

@@ -13,8 +13,9 @@ import {
   type SeamClient,
   type Submittable,
 } from './pg-client.ts'
-import { carrying, observedQuery, settleWithResult, sourceOf } from './pg-query.ts'
+import { handingOn, observedQuery, type Shown, settleWithResult, sourceOf } from './pg-query.ts'
 import { pgSession } from './pg-session.ts'
+import { endedOf } from './result.ts'
 import type { Session } from './session.ts'
 import { SeamStatement } from './statement.ts'
 
@@ -123,13 +124,19 @@ function replace(target: object, name: 'query' | 'connect', method: unknown): ()
   }
 }
 
+/** What `pool.query` is just asking for a client for; it asks before it returns. */
+let asking: Shown | undefined
+
 function connectOf(pool: PgPool, seam: PgSeam): ConnectFunction {
   const original: ConnectFunction = pool.connect
   return (callback) => {
     if (typeof callback === 'function') {
+      const shown = asking
+      asking = undefined
       return original.call(pool, (error, client, release) => {
         if (client !== undefined && client !== null) seam.watch(client)
-        callback(error, client, release)
+        if (shown === undefined) callback(error, client, release)
+        else handingOn(shown, () => callback(error, client, release))
       })
     }
     return (original.call(pool, callback) as Promise<PgClient>).then((client) => {
@@ -146,6 +153,14 @@ function connectOf(pool: PgPool, seam: PgSeam): ConnectFunction {
 function queryOf(pool: PgPool, hooks: Hooks, clock: Clock): QueryFunction {
   const original: QueryFunction = pool.query
   const queryClass = queryClassOf(pool as PgPool & { readonly Client: unknown })
+  const send = (shown: Shown, values: unknown, callback?: QueryCallback): unknown => {
+    asking = shown
+    try {
+      return original.call(pool, shown.config, values, callback)
+    } finally {
+      asking = undefined
+    }
+  }
 
   return (config, values, callback) => {
     if (!hooks.listening || !(isConfig(config) || isSubmittable(config))) {
@@ -171,7 +186,7 @@ function queryOf(pool: PgPool, hooks: Hooks, clock: Clock): QueryFunction {
       return Promise.reject(refuse(statement, refusal))
     }
     const go = () =>
-      (original.call(pool, carrying(statement, config), values) as Promise<unknown>).then(
+      (send({ statement, config }, values) as Promise<unknown>).then(
         (result) => {
           const error = settle(statement, undefined, result)
           if (error !== undefined) throw error
@@ -201,7 +216,7 @@ function queryOf(pool: PgPool, hooks: Hooks, clock: Clock): QueryFunction {
       else callback(error, result)
     }
     const go = () => {
-      original.call(pool, carrying(statement, config), values, settled)
+      send({ statement, config }, values, settled)
     }
     const refused = (refusal: unknown) => process.nextTick(callback, refuse(statement, refusal))
     try {
@@ -221,7 +236,7 @@ function settle(statement: SeamStatement, error: unknown, result: unknown): unkn
   if (connection === undefined) {
     // No client was to be had.
     statement.settled = true
-    statement.conclude({ error }, false)
+    statement.conclude(error ? { error } : endedOf(result, false), false)
     return error
   }
   if (!error) return settleWithResult(connection, statement, result)

@@ -20,24 +20,29 @@ import type { Session } from './session.ts'
 import type { SeamStatement, StatementSource } from './statement.ts'
 import { watchSubmittable } from './submittable.ts'
 
-/** Where `pool.query` leaves the statement that it has shown to the observers already, for the client that gets it. */
-const shown = Symbol('millrace.shown')
-const shownSubmittables = new WeakMap<object, SeamStatement>()
-
-/** A config that carries a statement past the pool; for pg it is the same config. */
-export function carrying(statement: SeamStatement, config: string | QueryConfig | Submittable): unknown {
-  if (isSubmittable(config)) {
-    shownSubmittables.set(config, statement)
-    return config
-  }
-  const carrier = { value: statement }
-  return typeof config === 'string'
-    ? Object.defineProperty({ text: config }, shown, carrier)
-    : Object.create(config, { [shown]: carrier })
+/** A statement that `pool.query` has shown to the observers already, and what it was called with. */
+export interface Shown {
+  readonly statement: SeamStatement
+  readonly config: unknown
 }
 
-function carried(config: object): SeamStatement | undefined {
-  return (config as { readonly [shown]?: SeamStatement })[shown] ?? shownSubmittables.get(config)
+let handed: Shown | undefined
+
+/** Runs what gives a pool's client the statement that the client was taken for. */
+export function handingOn(shown: Shown, run: () => void): void {
+  handed = shown
+  try {
+    run()
+  } finally {
+    handed = undefined
+  }
+}
+
+function shownBefore(config: unknown): SeamStatement | undefined {
+  if (handed === undefined || handed.config !== config) return undefined
+  const { statement } = handed
+  handed = undefined
+  return statement
 }
 
 /** What a call of pg's `query` says of its statement. */
@@ -92,7 +97,7 @@ export function observedQuery(
     if (isSubmittable(config)) return submit(config, values, callback)
     // What pg refuses, pg refuses.
     if (!isConfig(config)) return send(config, values, callback)
-    const known = typeof config === 'string' ? undefined : carried(config)
+    const known = shownBefore(config)
     if (known !== undefined) return pass(known, config, values, callback)
     const statement = session.statement(sourceOf(config, values, queryClass, client))
     const back = callbackOf(config, values, callback)
@@ -207,7 +212,7 @@ export function observedQuery(
   }
 
   function submit(submittable: Submittable, values: unknown, callback: unknown): unknown {
-    const known = carried(submittable)
+    const known = shownBefore(submittable)
     const statement = known ?? session.statement(sourceOf(submittable, values, queryClass, client))
     let wait: Promise<void> | undefined
     try {
