@@ -2,61 +2,89 @@ import pg from 'pg'
 import { observe } from '../../src/core/seam/observe.ts'
 import type { StatementLimits } from '../../src/core/seam/observer.ts'
 import { median } from '../shared/measure.ts'
+import { farAway } from './far-away.ts'
 import type { Run, Table } from './run.ts'
 
-const million = 'select g as id, md5(g::text) as name, now() as at from generate_series(1, 1000000) g'
+const million =
+  'select id, md5(id::text) as name, now() as at from (select generate_series(1, 1000000) as id) s'
 const cap = 10_000
+const delayMs = 1
 
 /** What a row cap and a timeout at the protocol cost and save, by the clock, for what counts here is waiting. */
 export async function bounds(run: Run): Promise<Table[]> {
-  const pool = new pg.Pool({ connectionString: run.url, max: 1 })
+  const far = await farAway(run.url, delayMs)
+  try {
+    return [
+      await withPools(run.url, (pools) => rowCap(run, pools)),
+      await withPools(run.url, (pools) => timeout(run, pools, 'timeout', 'over the loopback')),
+      await withPools(far.url, (pools) =>
+        timeout(run, pools, 'timeout-far', `through a network that takes ${delayMs} ms each way`),
+      ),
+    ]
+  } finally {
+    await far.close()
+  }
+}
+
+interface Pools {
+  readonly bare: pg.Pool
+  readonly capped: pg.Pool
+  readonly timed: pg.Pool
+}
+
+async function withPools<T>(url: string, use: (pools: Pools) => Promise<T>): Promise<T> {
+  const make = () => new pg.Pool({ connectionString: url, max: 1 })
   const bounded = (limits: StatementLimits) =>
-    observe(new pg.Pool({ connectionString: run.url, max: 1 }), [
+    observe(make(), [
       {
         before: (statement) => {
           if (statement.limitable) statement.limit(limits)
         },
       },
     ])
-  const capped = bounded({ maxRows: cap })
-  const timed = bounded({ timeoutMs: 30_000 })
+  const pools = { bare: make(), capped: bounded({ maxRows: cap }), timed: bounded({ timeoutMs: 30_000 }) }
+  try {
+    return await use(pools)
+  } finally {
+    await Promise.all(Object.values(pools).map((pool) => pool.end()))
+  }
+}
+
+function rowCap(run: Run, { bare, capped }: Pools): Promise<Table> {
+  const rows = async (of: pg.Pool, text: string) => (await of.query(text)).rows.length
+  return table(run, {
+    id: 'cap',
+    title: `A SELECT of 1,000,000 rows of which ${cap} are wanted`,
+    rounds: run.quick ? 3 : 9,
+    batch: 1,
+    ways: [
+      { name: 'all rows', roundTrips: 1, send: () => rows(bare, million) },
+      { name: 'LIMIT in the SQL', roundTrips: 1, send: () => rows(bare, `${million} limit ${cap}`) },
+      { name: 'maxRows at the seam', roundTrips: 1, send: () => rows(capped, million) },
+    ],
+  })
+}
+
+function timeout(run: Run, { bare, timed }: Pools, id: string, where: string): Promise<Table> {
   const inTransaction = async () => {
-    const client = await pool.connect()
+    const client = await bare.connect()
     await client.query('begin')
     await client.query('set local statement_timeout = 30000')
     await client.query('select 1')
     await client.query('commit')
     client.release()
   }
-  const rows = async (of: pg.Pool, text: string) => (await of.query(text)).rows.length
-  try {
-    return [
-      await table(run, {
-        id: 'cap',
-        title: `A SELECT of 1,000,000 rows of which ${cap} are wanted`,
-        rounds: run.quick ? 3 : 9,
-        batch: 1,
-        ways: [
-          { name: 'all rows', roundTrips: 1, send: () => rows(pool, million) },
-          { name: 'LIMIT in the SQL', roundTrips: 1, send: () => rows(pool, `${million} limit ${cap}`) },
-          { name: 'maxRows at the seam', roundTrips: 1, send: () => rows(capped, million) },
-        ],
-      }),
-      await table(run, {
-        id: 'timeout',
-        title: 'A trivial SELECT with a statement timeout of its own, over the loopback',
-        rounds: run.quick ? 7 : 41,
-        batch: 100,
-        ways: [
-          { name: 'no timeout', roundTrips: 1, send: () => pool.query('select 1') },
-          { name: 'timeoutMs at the seam', roundTrips: 1, send: () => timed.query('select 1') },
-          { name: 'begin; set local; select; commit', roundTrips: 4, send: inTransaction },
-        ],
-      }),
-    ]
-  } finally {
-    await Promise.all([pool.end(), capped.end(), timed.end()])
-  }
+  return table(run, {
+    id,
+    title: `A trivial SELECT with a statement timeout of its own, ${where}`,
+    rounds: run.quick ? 7 : 41,
+    batch: 25,
+    ways: [
+      { name: 'no timeout', roundTrips: 1, send: () => bare.query('select 1') },
+      { name: 'timeoutMs at the seam', roundTrips: 1, send: () => timed.query('select 1') },
+      { name: 'begin; set local; select; commit', roundTrips: 4, send: inTransaction },
+    ],
+  })
 }
 
 interface Way {
