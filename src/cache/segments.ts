@@ -167,7 +167,12 @@ function sortedKeys(value: object): string[] {
 
 function encodeItems(items: readonly unknown[], where: Where, depth: number): string {
   let text = '['
-  for (let i = 0; i < items.length; i++) text += i in items ? encode(items[i], where, depth + 1) : 'h'
+  let present = 0
+  for (let i = 0; i < items.length; i++) {
+    if (i in items) present += 1
+    text += i in items ? encode(items[i], where, depth + 1) : 'h'
+  }
+  if (Object.keys(items).length > present) throw noValue(items, where, 'with fields of its own')
   return `${text}]`
 }
 

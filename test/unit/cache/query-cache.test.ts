@@ -938,6 +938,11 @@ describe('abuse', () => {
       'argument 2 is or holds an instance of Moment',
     ],
     ['a symbol', Symbol('x'), 'argument 2 is or holds Symbol(x)'],
+    [
+      'a list with fields of its own',
+      Object.assign([1], { page: 2 }),
+      'argument 2 is or holds an array of 1 with fields',
+    ],
     ['a circle', circle, 'argument 2 is nested deeper than 64 levels, or in a circle'],
   ]
   it.each(unkeyed)('names the argument and keyOf for %s', async (_, argument, message) => {
