@@ -28,13 +28,14 @@ const unobserved = new WeakMap<object, QueryFunction>()
 /** One seam over a pool and its clients, or over a single client. It can be taken off and put on again. */
 class PgSeam {
   readonly hooks = new Hooks()
-  readonly #clock: Clock
+  readonly clock: Clock
   readonly #sessions = new WeakMap<object, Session>()
   readonly #watched = new WeakSet<object>()
-  #restore: (() => void) | undefined
+  /** The methods of a pool that are the seam's, and how each is put back. */
+  readonly #replaced = new Map<'query' | 'connect', () => boolean>()
 
   constructor(clock: Clock) {
-    this.#clock = clock
+    this.clock = clock
   }
 
   install(target: PgPool | PgClient): void {
@@ -42,19 +43,21 @@ class PgSeam {
       this.watch(target)
       return
     }
-    if (this.#restore !== undefined) return
-    const restoreConnect = replace(target, 'connect', connectOf(target, this))
-    const restoreQuery = replace(target, 'query', queryOf(target, this.hooks, this.#clock))
-    this.#restore = () => {
-      restoreConnect()
-      restoreQuery()
+    const methods = { connect: connectOf, query: queryOf } as const
+    for (const name of ['connect', 'query'] as const) {
+      if (this.#replaced.has(name)) continue
+      this.#replaced.set(name, replace(target, name, methods[name](target, this)))
     }
   }
 
-  /** Clients are put back when they are next used. */
+  /**
+   * What somebody else has wrapped since stays, and passes on what it is given. Clients are put back when they are
+   * next used.
+   */
   uninstall(): void {
-    this.#restore?.()
-    this.#restore = undefined
+    for (const [name, restore] of this.#replaced) {
+      if (restore()) this.#replaced.delete(name)
+    }
   }
 
   /** Observes a client's `query`, which keeps its session as long as it lives. */
@@ -64,7 +67,7 @@ class PgSeam {
     const original: QueryFunction = client.query
     if (!unobserved.has(client)) unobserved.set(client, original)
     const session =
-      this.#sessions.get(client) ?? pgSession(this.hooks, this.#clock, client as SeamClient, original)
+      this.#sessions.get(client) ?? pgSession(this.hooks, this.clock, client as SeamClient, original)
     this.#sessions.set(client, session)
     const restore = replace(
       client,
@@ -150,7 +153,7 @@ function connectOf(pool: PgPool, seam: PgSeam): ConnectFunction {
  * `pool.query` shows its statement at once, where the caller's stack is, and before it asks for a connection that
  * a refused statement does not need. The client that it gets in the end only finds the statement on its way.
  */
-function queryOf(pool: PgPool, hooks: Hooks, clock: Clock): QueryFunction {
+function queryOf(pool: PgPool, { hooks, clock }: PgSeam): QueryFunction {
   const original: QueryFunction = pool.query
   const queryClass = queryClassOf(pool as PgPool & { readonly Client: unknown })
   const send = (shown: Shown, values: unknown, callback?: QueryCallback): unknown => {

@@ -251,6 +251,18 @@ describe('a statement timeout', () => {
     expect(await timeoutNow()).toBe('0')
   })
 
+  test('leaves the setting as it was where pg does not say the status of the transaction', async () => {
+    Object.assign(client, { getTransactionStatus: undefined })
+    observe(pool, [bounding({ timeoutMs: 5_000 })])
+    await client.query('select 1')
+    expect(await timeoutNow()).toBe('0')
+    await client.query('begin')
+    await client.query("set local statement_timeout = '9s'")
+    await client.query('select 1')
+    expect(await timeoutNow()).toBe('9s')
+    await client.query('commit')
+  })
+
   test('never lengthens one that is set already', async () => {
     await client.query("set statement_timeout = '40ms'")
     observe(pool, [bounding({ timeoutMs: 60_000 })])

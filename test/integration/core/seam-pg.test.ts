@@ -630,5 +630,8 @@ describe('unobserve', () => {
     await pool.query('select 1')
     expect(outer).toHaveBeenCalledOnce()
     expect(recorder.lines).toEqual([])
+    observe(pool, [recorder])
+    await pool.query('select 2')
+    expect(recorder.texts).toEqual(['select 2'])
   })
 })

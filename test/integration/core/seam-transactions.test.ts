@@ -175,6 +175,19 @@ describe('the edges of a transaction', () => {
     expect(recorder.statements[2]?.transaction).toBeUndefined()
   })
 
+  test('are told from text and answers where pg does not say the status of the transaction', async () => {
+    Object.assign(client, { getTransactionStatus: undefined })
+    await client.query('begin')
+    await client.query('savepoint a')
+    await client.query('commit and chain')
+    await client.query('select 1 / 0').catch(() => undefined)
+    await client.query('commit')
+    await client.query('begin; insert into bags values (1); commit')
+    await client.query('insert into bags values (2)')
+    expect(recorder.edges).toEqual(['begin', 'savepoint a', 'commit', 'begin', 'rollback', 'begin', 'commit'])
+    expect(recorder.statement.transaction).toBeUndefined()
+  })
+
   test('are foreseen for statements that are sent without waiting', async () => {
     const before: (string | undefined)[] = []
     observe(pool, [{ before: ({ transaction }) => void before.push(transaction?.state) }])
