@@ -49,7 +49,6 @@ const millrace: Contender = {
 }
 
 async function opossum(): Promise<Contender> {
-  // @ts-expect-error it has no types of its own
   const { default: CircuitBreaker } = (await load('opossum')) as {
     default: new (
       action: (...args: unknown[]) => unknown,
