@@ -35,23 +35,29 @@ await runProgram(async (scope) => {
     throw new UsageError(`--only: there is no table "${unknown}", only ${Object.keys(sections).join(', ')}`)
   }
   const line = statusLine()
-  const run: Run = { scope, quick: options.quick === true, show: (text) => line.show(text) }
+  const run: Run = { scope, quick: options.quick === true, show: (text) => line.show(text), failures: [] }
   const on = machine()
   if (options.json !== true) console.log(headOf(on))
   if (run.quick && options.write === true)
     throw new UsageError('--write: the figures of --quick are too rough to be written down')
   const tables: Table[] = []
   for (const id of chosen) {
+    const failuresBefore = run.failures.length
     const made = (await sections[id]?.(run)) ?? []
     line.clear()
     tables.push(...made)
-    if (options.write === true)
+    if (options.write === true && run.failures.length === failuresBefore)
       writeBlocks(page, new Map(made.map((table) => [`cache ${table.id}`, textOf(table, on)])))
     if (options.json !== true)
       for (const { title, columns, rows } of made) console.log(`\n${title}\n\n${formatTable(columns, rows)}`)
   }
   if (options.json === true)
     console.log(JSON.stringify({ machine: on, quick: run.quick, tables }, undefined, 2))
+  if (run.failures.length > 0) {
+    throw new UsageError(
+      `not all was measured, and no table with a gap was written: ${run.failures.join('; ')}`,
+    )
+  }
 })
 
 function optionsOf(args: string[]) {

@@ -23,11 +23,13 @@ export interface Run {
   readonly scope: Scope
   readonly quick: boolean
   readonly show: (text: string) => void
+  /** What went wrong so far, a line each. */
+  readonly failures: string[]
 }
 
 /** Does one job in a process of its own; an error is its result where it is the contender's. */
 export async function perform<K extends keyof Tasks>(
-  { scope, show }: Run,
+  { scope, show, failures }: Run,
   task: K,
   entry: Entry,
   options: Parameters<Tasks[K]>[1],
@@ -38,14 +40,18 @@ export async function perform<K extends keyof Tasks>(
   },
 ): Promise<Of<K> | Error> {
   show(`${task}: ${entry.name}`)
-  if (node === undefined) return new Error('needs a newer Node')
+  const failedBy = (error: Error) => {
+    failures.push(`${task} of ${entry.name}: ${firstLine(error)}`)
+    return error
+  }
+  if (node === undefined) return failedBy(new Error('needs a newer Node'))
   const message = { task, entry, options } as Job
   const module = new URL('./worker.ts', import.meta.url)
   try {
     return await runTask<Of<K>>({ module, message, node, nodeOptions, timeoutMs, signal: scope.signal })
   } catch (error) {
     scope.signal.throwIfAborted()
-    return error as Error
+    return failedBy(error as Error)
   }
 }
 
