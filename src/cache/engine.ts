@@ -397,7 +397,8 @@ export class Engine {
       kept !== undefined &&
       ttlMs > 0 &&
       this.store.put(slot, {
-        ...kept,
+        master: kept.master,
+        give: kept.give,
         policy: fixed(policy, ttlMs),
         storedAt: flight.oldestRead,
         expiresAt: flight.oldestRead + this.#jittered(ttlMs, policy.ttlJitterRatio),
