@@ -31,6 +31,7 @@ const caught = (promise: Promise<unknown>): Promise<unknown> =>
 function poolOf(max = 3): pg.Pool {
   const pool = new pg.Pool({ connectionString: server.url, max, connectionTimeoutMillis: 5_000 })
   pool.on('error', () => undefined)
+  pool.on('connect', (client) => client.on('error', () => undefined)) // killed on loan, between two statements
   return pool
 }
 

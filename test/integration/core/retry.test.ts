@@ -113,6 +113,7 @@ describe('retry on a real server', () => {
     test('connects when it is back', async () => {
       const pool = new pg.Pool({ connectionString: server.url })
       pool.on('error', () => {})
+      pool.on('connect', (client) => client.on('error', () => {}))
       const again = retry({ name: 'connect', maxAttempts: 1_000, baseMs: 5, maxMs: 20, maxBudget: 1_000 })
       await server.kill('SIGKILL')
       let attempts = 0

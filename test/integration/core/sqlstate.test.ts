@@ -596,6 +596,7 @@ describe('classifyError on real errors', () => {
     test('whatever clients see while the server restarts is an outage', async () => {
       const pool = new pg.Pool({ connectionString: server.url, max: 2 })
       pool.on('error', () => {})
+      pool.on('connect', (client) => client.on('error', () => {}))
       await pool.query('select 1')
       const inFlight = failureOf(pool.query('select pg_sleep(60)'))
       let isUp = false
