@@ -13,7 +13,7 @@ import {
   tokenOf,
   type Where,
 } from './segments.ts'
-import { childOf, Scope, type Slot } from './slots.ts'
+import { Anchor, childOf, Scope, type Slot } from './slots.ts'
 
 /** How one function is cached. `Args` are its arguments, `Value` what it resolves to. */
 export interface CachedQueryOptions<Args extends unknown[] = unknown[], Value = unknown>
@@ -157,13 +157,15 @@ function wrap(fn: Fn, options: AnyOptions, prefix: readonly string[] | undefined
     policyOfCache(cache),
   )
 
+  /** All keys of this function lie below it. */
+  const anchor = new Anchor()
+
   /** The slot of a call whose key can be made at once, as those of most hits can. */
   function quickFind(self: unknown, args: readonly unknown[]): Slot | undefined {
     if (keyOf !== undefined && hasObject(args)) return undefined // there may be a signal or a transaction among them
     const segments = keyOf === undefined ? args : segmentsOf(keyOf, self, args)
     const length = keyOf === undefined ? givenLength(args) : segments.length
-    let slot: Slot | undefined = engine.store.index.root
-    for (let i = 0; slot !== undefined && i < base.length; i++) slot = childOf(slot, base[i])
+    let slot = anchor.slot ?? engine.store.index.hold(anchor, base)
     if (slot !== undefined && isScoped && isObject(self)) slot = childOf(slot, scopeOf(self))
     for (let i = 0; slot !== undefined && i < length; i++) slot = childOf(slot, quickTokenOf(segments[i]))
     return slot

@@ -376,7 +376,7 @@ export class Engine {
   #land(flight: Flight, value: unknown): void {
     const { slot, load } = flight
     const { policy } = load
-    for (const dependency of load.dependenciesOf?.(value) ?? []) flight.dependencies.add(dependency)
+    if (load.dependenciesOf !== undefined) flight.dependOn(load.dependenciesOf(value))
     const wanted = load.shouldCache?.(value) ?? true
     const ttlMs = typeof policy.ttlMs === 'function' ? policy.ttlMs(value) : policy.ttlMs
     const isKept = wanted || flight.waiters > 1 || policy.results === 'freeze'
@@ -402,7 +402,7 @@ export class Engine {
         policy: fixed(policy, ttlMs),
         storedAt: flight.oldestRead,
         expiresAt: flight.oldestRead + this.#jittered(ttlMs, policy.ttlJitterRatio),
-        dependencies: dependenciesOf(flight),
+        dependencies: flight.dependencies,
         bytes,
       })
     if (!stored) {
@@ -434,7 +434,7 @@ export class Engine {
         policy: fixed(load.policy, errorTtlMs),
         storedAt,
         expiresAt: storedAt + errorTtlMs,
-        dependencies: dependenciesOf(flight),
+        dependencies: flight.dependencies,
         bytes: 0,
       })
     }
@@ -478,10 +478,6 @@ export class Engine {
 /** The name under which a tag or a table stands among the dependencies of a value. */
 export function dependencyOf(by: 'tags' | 'tables', name: string): string {
   return `${by}:${name}`
-}
-
-function dependenciesOf({ dependencies }: Flight): readonly string[] | undefined {
-  return dependencies.size === 0 ? undefined : [...dependencies]
 }
 
 /** A policy as it is kept with a value: a function for the time to live would hold the call's arguments. */

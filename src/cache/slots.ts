@@ -38,6 +38,11 @@ export class Slot {
 /** Marks a slot that keeps apart the entries of one instance or function: patterns and segments look through it. */
 export class Scope extends Identity {}
 
+/** Remembers a slot for who looks below it again and again; empty while that is not in the index. */
+export class Anchor {
+  slot: Slot | undefined = undefined
+}
+
 /** The slot below this one by the next segment, if there is one. */
 export function childOf(slot: Slot, token: SegmentToken): Slot | undefined {
   const { children } = slot
@@ -84,11 +89,22 @@ export class SlotIndex {
   readonly #levels = new Map<number, Map<string, Set<Slot>>>()
   /** The scopes right below a slot. */
   readonly #scopes = new Map<Slot, Set<Slot>>()
+  /** Those that remember a slot, by the slot. */
+  readonly #anchors = new Map<Slot, Anchor>()
 
   /** The slot of a key, if it is in the index. */
   find(tokens: readonly SegmentToken[]): Slot | undefined {
     let slot: Slot | undefined = this.root
     for (let i = 0; slot !== undefined && i < tokens.length; i++) slot = childOf(slot, tokens[i])
+    return slot
+  }
+
+  /** The slot of a key, for an anchor of its own to remember; the root is found as fast without. */
+  hold(anchor: Anchor, tokens: readonly SegmentToken[]): Slot | undefined {
+    const slot = this.find(tokens)
+    if (slot === undefined || slot === this.root) return slot
+    anchor.slot = slot
+    this.#anchors.set(slot, anchor)
     return slot
   }
 
@@ -112,8 +128,16 @@ export class SlotIndex {
       }
       if (at.token instanceof Scope) removeFrom(this.#scopes, parent, at)
       else this.#unlist(at)
+      this.#letGo(at)
       at = parent
     }
+  }
+
+  #letGo(slot: Slot): void {
+    const anchor = this.#anchors.get(slot)
+    if (anchor === undefined) return
+    anchor.slot = undefined
+    this.#anchors.delete(slot)
   }
 
   /** The slots whose key has exactly these segments: one, or one in each scope. */
