@@ -1,5 +1,6 @@
 import type { StatementLimits } from './observer.ts'
 import type { QueryCallback, SeamClient, WireConnection } from './pg-client.ts'
+import { askTimeout } from './statement.ts'
 
 /** pg's Query, as far as it is steered here. */
 interface PgQuery {
@@ -112,7 +113,7 @@ export function limitedQuery(
     const setTimeoutFirst = () => {
       if (timeoutSent) return
       timeoutSent = true
-      run(connection, (inTransaction ? changeTimeoutSql : setTimeoutSql)(Math.ceil(timeoutMs ?? 0)))
+      run(connection, (inTransaction ? changeTimeoutSql : setTimeoutSql)(askTimeout(timeoutMs ?? 0)))
     }
     // Sends on, but for what has to stand elsewhere in the flight.
     const flight: ProtocolConnection = Object.create(connection, {

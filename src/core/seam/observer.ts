@@ -79,9 +79,10 @@ export interface StatementLimits {
   readonly tooManyRows?: (() => unknown) | undefined
   /**
    * The server's `statement_timeout` for this statement alone, where none that is shorter is set already;
-   * beyond it the statement fails with SQLSTATE 57014.
+   * beyond it the statement fails with SQLSTATE 57014. A function is asked when the statement is sent, which for
+   * `pool.query` is when it has got its client.
    */
-  readonly timeoutMs?: number | undefined
+  readonly timeoutMs?: number | (() => number) | undefined
 }
 
 /** What became of a statement. */

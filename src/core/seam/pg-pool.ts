@@ -130,6 +130,23 @@ function replace(target: object, name: 'query' | 'connect', method: unknown): ()
 /** What `pool.query` is just asking for a client for; it asks before it returns. */
 let asking: Shown | undefined
 
+/**
+ * For whoever lets a pool's `connect` wait: keeps the statement that `pool.query` is just asking for a client for,
+ * and gives what calls the pool's own `connect` in its place later.
+ */
+export function keepAsking(): <T>(connect: () => T) => T {
+  const shown = asking
+  asking = undefined
+  return (connect) => {
+    asking = shown
+    try {
+      return connect()
+    } finally {
+      asking = undefined
+    }
+  }
+}
+
 function connectOf(pool: PgPool, seam: PgSeam): ConnectFunction {
   const original: ConnectFunction = pool.connect
   return (callback) => {

@@ -194,9 +194,12 @@ const boundableNodes = new Set([
 ])
 
 /** PostgreSQL counts statement_timeout in an int. */
+const mostTimeoutMs = 2_147_483_647
+
 const timeout: Rule = {
-  expected: 'a number of milliseconds from 1 to 2147483647',
-  holds: (value) => typeof value === 'number' && value >= 1 && value <= 2_147_483_647,
+  expected: `a number of milliseconds from 1 to ${mostTimeoutMs}, or a function`,
+  holds: (value) =>
+    typeof value === 'function' || (typeof value === 'number' && value >= 1 && value <= mostTimeoutMs),
 }
 
 const limitRules = { maxRows: rules.positiveInteger, tooManyRows: rules.function, timeoutMs: timeout }
@@ -213,7 +216,16 @@ function smallest(one: StatementLimits | undefined, other: StatementLimits): Sta
   }
 }
 
-function minimum(one: number | undefined, other: number | undefined): number | undefined {
+type Timeout = StatementLimits['timeoutMs']
+
+function minimum(one: Timeout, other: Timeout): Timeout {
   if (one === undefined || other === undefined) return one ?? other
-  return Math.min(one, other)
+  if (typeof one === 'number' && typeof other === 'number') return Math.min(one, other)
+  return () => Math.min(askTimeout(one), askTimeout(other))
+}
+
+/** What a timeout is now, in the bounds of the server: it is too late to refuse it. */
+export function askTimeout(timeout: number | (() => number)): number {
+  const ms = typeof timeout === 'number' ? timeout : timeout()
+  return Math.min(Math.max(1, Math.ceil(ms)), mostTimeoutMs)
 }

@@ -325,6 +325,31 @@ describe('a statement timeout', () => {
   })
 })
 
+describe('a statement timeout that is a function', () => {
+  const timeoutOf = ({ rows }: pg.QueryResult<{ ms: string }>) => rows[0]?.ms
+  const askItself = `select current_setting('statement_timeout') as ms`
+
+  test('is asked when the statement is sent, of `pool.query` when there is a client', async () => {
+    let leftMs = 5_000
+    observe(pool, [bounding({ timeoutMs: () => leftMs })])
+    const other = await pool.connect()
+    const waiting = pool.query<{ ms: string }>(askItself)
+    leftMs = 3_000
+    other.release()
+    expect(timeoutOf(await waiting)).toBe('3s')
+    leftMs = 0
+    await expect(client.query('select pg_sleep(10)')).rejects.toMatchObject({ code: '57014' })
+  })
+
+  test('counts beside others by what it is then', async () => {
+    let leftMs = 9_000
+    observe(pool, [bounding({ timeoutMs: () => leftMs }), bounding({ timeoutMs: 4_000 })])
+    expect(timeoutOf(await client.query(askItself))).toBe('4s')
+    leftMs = 2_000
+    expect(timeoutOf(await client.query(askItself))).toBe('2s')
+  })
+})
+
 describe('asking for bounds', () => {
   test('of several observers the strictest count, each with its own error', async () => {
     const loose = new Error('more than 5')
@@ -374,10 +399,13 @@ describe('asking for bounds', () => {
 
   test.each([
     [{ maxRows: 0 }, 'maxRows must be a positive integer, got 0'],
-    [{ timeoutMs: 0 }, 'timeoutMs must be a number of milliseconds from 1 to 2147483647, got 0'],
+    [
+      { timeoutMs: 0 },
+      'timeoutMs must be a number of milliseconds from 1 to 2147483647, or a function, got 0',
+    ],
     [
       { timeoutMs: 2 ** 31 },
-      'timeoutMs must be a number of milliseconds from 1 to 2147483647, got 2147483648',
+      'timeoutMs must be a number of milliseconds from 1 to 2147483647, or a function, got 2147483648',
     ],
     [{ tooManyRows: 'no' }, 'tooManyRows must be a function, got "no"'],
     [{ rows: 1 }, 'there is no option rows; known are maxRows, tooManyRows, timeoutMs'],
