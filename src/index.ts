@@ -84,3 +84,27 @@ export type {
 export type { TransactionControl } from './core/seam/sql-text.ts'
 export { UnsupportedError } from './core/seam/unsupported.ts'
 export { withPgClient } from './core/seam/with-pg-client.ts'
+export {
+  type Absent,
+  type BatchedLoader,
+  batchedLoader,
+  type KeyedOptions,
+  type KeyPart,
+  type Load,
+  type Loader,
+  LoaderAnswerError,
+  type LoaderCall,
+  type LoaderCounters,
+  type LoaderEvents,
+  type LoaderKey,
+  LoaderMissingError,
+  LoaderNoScopeError,
+  type LoaderOptions,
+  LoaderQueueFullError,
+  type LoaderStats,
+  type LoadOptions,
+  loaderObserver,
+  loaderScope,
+  type Missing,
+  type OneOptions,
+} from './loader/index.ts'
