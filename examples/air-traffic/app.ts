@@ -1,0 +1,265 @@
+import type { FastifyInstance } from 'fastify'
+import { type CircuitBreaker, cachedQuery, queryCache } from 'millrace'
+import type { Pool } from 'pg'
+import { RequestError } from '../shared/requests.ts'
+import { createService } from '../shared/service.ts'
+import { Collector, type FetchFeed } from './collector/collector.ts'
+import { Flusher } from './collector/flusher.ts'
+import type { Clock } from './collector/time.ts'
+import { LiveView, type ViewBounds } from './collector/view.ts'
+import { writeBatch } from './collector/write-batch.ts'
+import { WriteBuffer } from './collector/write-buffer.ts'
+import { openDatabase } from './database.ts'
+import { loadFlightsByKey } from './keyset.ts'
+import { loadPageAndCount, loadStatsOneByOne } from './naive.ts'
+import { type PageQuery, readKeysetQuery, readPageQuery } from './parameters.ts'
+import { PerformanceMonitor } from './performance.ts'
+import {
+  activeSince,
+  countFlights,
+  loadActiveFlights,
+  loadActivePositions,
+  loadAirportMovements,
+  loadAirports,
+  loadFlightsOf,
+  loadFlightsPage,
+  loadNetworkStats,
+  loadTraffic,
+} from './queries.ts'
+import type { Flight, FlightStatus } from './schema.ts'
+import { ensureIndexes } from './upkeep/indexes.ts'
+import { Upkeep } from './upkeep/upkeep.ts'
+import { Warmer } from './warmer.ts'
+
+/** Where air traffic takes its data from, and where it keeps it. */
+export interface AirTrafficOptions extends ViewBounds {
+  readonly pool: Pool
+  readonly fetchFeed: FetchFeed
+  /** From the start of a poll to that of the next. Default 60,000. */
+  readonly pollMs?: number | undefined
+  /** Rows that may wait to be written. Default 10,000. */
+  readonly maxUnwritten?: number | undefined
+  /** The time of day. */
+  readonly now?: (() => Date) | undefined
+  /** What timers go by. */
+  readonly clock?: Clock | undefined
+  /** Hears of errors that nobody meant. */
+  readonly report?: ((error: unknown) => void) | undefined
+}
+
+export interface AirTraffic {
+  readonly app: FastifyInstance
+  readonly cache: ReturnType<typeof queryCache>
+  readonly collector: Collector
+  readonly buffer: WriteBuffer
+  readonly warmer: Warmer
+  /** Statements sent to the database so far. */
+  statements(): number
+  /** Brings the tables in shape, takes up what they know, and begins to collect. */
+  start(): Promise<void>
+  /** Ends the collecting and writes what was accepted; how many rows could not be written. */
+  stop(): Promise<number>
+}
+
+type Query = { Querystring: Record<string, unknown> }
+
+const JSON_TYPE = 'application/json; charset=utf-8'
+
+/** The air traffic service with its collector; the pool stays the caller's to end. */
+export function createAirTraffic(options: AirTrafficOptions): AirTraffic {
+  const { pool, now = () => new Date(), report = console.error, clock } = options
+  let statements = 0
+  const db = openDatabase(pool, () => {
+    statements += 1
+  })
+  const cache = queryCache({ name: 'air traffic', maxEntries: 5_000, ttlMs: 30_000, pool, clock })
+  const performance = new PerformanceMonitor()
+  const upkeep = new Upkeep(db, { now: now(), report })
+  const view = new LiveView(options)
+  const buffer = new WriteBuffer({ maxRows: options.maxUnwritten })
+
+  // As JSON, which is what is asked for: a thousand rows need not be copied and serialised for each visitor.
+  const networkStats = cachedQuery({ cache, key: 'network_stats:current' })(() => loadNetworkStats(db))
+  const activePositions = cachedQuery({ cache, key: 'atc_positions:active' })(async () =>
+    JSON.stringify({ controllers: await loadActivePositions(db, now()) }),
+  )
+  const activeFlights = cachedQuery({ cache, key: 'flights:active' })(async () =>
+    JSON.stringify({ flights: await loadActiveFlights(db) }),
+  )
+  const australianAirports = cachedQuery({ cache, key: 'airports:australian' })(async () =>
+    JSON.stringify({ airports: await loadAirports(db, 'Australia') }),
+  )
+  const flightsCount = cachedQuery({ cache, key: 'flights:count' })((status?: FlightStatus) =>
+    countFlights(db, status),
+  )
+  const warmer = new Warmer(
+    cache,
+    {
+      'atc_positions:active': () => activePositions.refresh(),
+      'flights:active': () => activeFlights.refresh(),
+      'network_stats:current': () => networkStats.refresh(),
+      'airports:australian': () => australianAirports.refresh(),
+    },
+    { report, ...(clock === undefined ? {} : { clock }) },
+  )
+
+  const collector = new Collector({ ...options, view, buffer, report })
+  const flusher = new Flusher({
+    buffer,
+    clock,
+    report,
+    async write(batch) {
+      // Also where nobody can tell whether the commit came through.
+      await writeBatch(db, batch).finally(forget)
+    },
+    async onFlushed({ movements }) {
+      const oldest = Math.min(...movements.map(({ ts }) => ts.getTime()))
+      if (oldest !== Infinity) upkeep.movementsWritten(new Date(oldest))
+      // With rows still to be written, a flight may seem gone that is not.
+      await upkeep.run(now(), buffer.size === 0 ? collector.stats().takenAt : undefined)
+      forget()
+      await warmer.warm()
+    },
+  })
+  function forget(): void {
+    for (const pattern of ['network_stats:*', 'atc_positions:*', 'flights:*']) cache.invalidate(pattern)
+  }
+
+  const app = createService(report)
+  app.addHook('onClose', async () => cache.close())
+  performance.watch(app)
+
+  app.get('/api/status', async () => ({
+    status: 'operational',
+    timestamp: now(),
+    ...(await networkStats()),
+  }))
+  app.get<Query>('/api/flights', async ({ query }) => {
+    const page = readPageQuery(query)
+    const [flights, total] = await Promise.all([loadFlightsPage(db, page), flightsCount(page.status)])
+    return paginated(page, flights, total)
+  })
+  app.get<Query>('/api/flights/by-key', ({ query }) => loadFlightsByKey(db, readKeysetQuery(query)))
+  app.get('/api/flights/active', async (_request, reply) => reply.type(JSON_TYPE).send(await activeFlights()))
+  app.get<{ Params: { callsign: string } }>('/api/flights/callsign/:callsign', async ({ params }) => ({
+    flights: await loadFlightsOf(db, params.callsign),
+  }))
+  app.get('/api/controllers/active', async (_request, reply) =>
+    reply.type(JSON_TYPE).send(await activePositions()),
+  )
+  app.get('/api/airports/australian', async (_request, reply) =>
+    reply.type(JSON_TYPE).send(await australianAirports()),
+  )
+  app.get<{ Params: { code: string } }>('/api/airports/:code/movements', async ({ params }) => {
+    const found = await loadAirportMovements(db, params.code, now())
+    if (found === undefined) throw new RequestError(404, `there is no airport ${JSON.stringify(params.code)}`)
+    return found
+  })
+
+  // From memory, and so also while the database is away.
+  app.get('/api/live', async (_request, reply) => {
+    const since = activeSince(now())
+    const collecting = JSON.stringify({ ...collector.stats(), unwritten: buffer.size })
+    return reply
+      .type(JSON_TYPE)
+      .send(
+        `{"collector":${collecting},"flights":${view.flightsAsJson(since)},"controllers":${view.positionsAsJson(since)}}`,
+      )
+  })
+  app.post('/api/poll', async (_request, reply) => {
+    const poll = await collector.poll()
+    if (poll.status === 'taken') return { status: poll.status, flights: poll.snapshot.flights.length }
+    if (poll.status === 'failed') throw new RequestError(502, 'the feed does not answer as it should')
+    if (poll.status === 'refused') reply.header('retry-after', Math.ceil(poll.retryAfterMs / 1_000))
+    throw new RequestError(503, refusalOf(collector.breaker))
+  })
+
+  app.get('/api/old/status', async () => ({
+    status: 'operational',
+    timestamp: now(),
+    ...(await loadStatsOneByOne(db)),
+  }))
+  app.get<Query>('/api/old/flights', async ({ query }) => {
+    const page = readPageQuery(query)
+    const { flights, total } = await loadPageAndCount(db, page)
+    return paginated(page, flights, total)
+  })
+
+  app.get('/api/performance', async () => {
+    const { totalCount, idleCount, waitingCount, options } = pool
+    const { hits, staleHits, misses, hitRatio } = cache.stats()
+    const max = options.max ?? 10
+    return {
+      ...performance.figures({
+        poolRatio: (totalCount - idleCount + waitingCount) / max,
+        cacheReads: hits + staleHits + misses,
+        hitRatio,
+      }),
+      statements,
+      connections: { total: totalCount, idle: idleCount, waiting: waitingCount, max },
+      cache: cache.stats(),
+      collector: collector.stats(),
+      view: view.stats(),
+      buffer: buffer.stats(),
+      flusher: flusher.stats(),
+      jobs: upkeep.stats(),
+      warmer: warmer.last,
+    }
+  })
+  app.get('/health', async (_request, reply) => {
+    const database = await pool.query('select 1').then(
+      () => 'ok',
+      () => 'unreachable',
+    )
+    return reply.code(database === 'ok' ? 200 : 503).send({
+      status: database === 'ok' ? 'ok' : 'down',
+      database,
+      statements,
+      cache: cache.stats(),
+    })
+  })
+
+  return {
+    app,
+    cache,
+    collector,
+    buffer,
+    warmer,
+    statements: () => statements,
+    async start() {
+      await upkeep.run(now(), undefined)
+      await ensureIndexes(pool)
+      const { flights, positions } = await loadTraffic(db, view.stats())
+      view.restore(flights, positions)
+      collector.start()
+      flusher.start()
+      warmer.start()
+    },
+    async stop() {
+      await collector.stop()
+      await warmer.stop()
+      return flusher.stop()
+    },
+  }
+}
+
+function paginated({ page, pageSize }: PageQuery, flights: Flight[], total: number) {
+  const totalPages = Math.ceil(total / pageSize)
+  return {
+    flights,
+    pagination: {
+      page,
+      page_size: pageSize,
+      total_count: total,
+      total_pages: totalPages,
+      has_next: page < totalPages,
+      has_prev: page > 1,
+    },
+  }
+}
+
+function refusalOf({ state }: CircuitBreaker): string {
+  return state.status === 'open' || state.status === 'half-open'
+    ? `the feed is not asked now (${state.status}); try again in ${Math.ceil(state.retryAfterMs / 1_000)} s`
+    : 'the feed is not asked now'
+}

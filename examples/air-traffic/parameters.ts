@@ -1,0 +1,60 @@
+import { badRequest, quote, refuseUnknown } from '../shared/requests.ts'
+import { type FlightStatus, flightStatuses } from './schema.ts'
+
+type Query = Readonly<Record<string, unknown>>
+
+/** A page by its number. */
+export interface PageQuery {
+  readonly page: number
+  readonly pageSize: number
+  readonly status: FlightStatus | undefined
+}
+
+/** Reads `page` (from 1), `page_size` (1 to 1,000; 100 by default) and `status`. */
+export function readPageQuery(query: Query): PageQuery {
+  refuseUnknown(query, ['page', 'page_size', 'status'])
+  return {
+    page: readCount('page', query.page, 1, 1_000_000),
+    pageSize: readPageSize(query),
+    status: readStatus(query.status),
+  }
+}
+
+/** A page by key: what comes after or before a cursor, or the first page. */
+export interface KeysetQuery {
+  readonly after: string | undefined
+  readonly before: string | undefined
+  readonly pageSize: number
+  readonly status: FlightStatus | undefined
+}
+
+/** Reads `after` or `before`, `page_size` and `status`. */
+export function readKeysetQuery(query: Query): KeysetQuery {
+  refuseUnknown(query, ['after', 'before', 'page_size', 'status'])
+  const [after, before] = [readCursor('after', query.after), readCursor('before', query.before)]
+  if (after !== undefined && before !== undefined) throw badRequest('give after or before, not both')
+  return { after, before, pageSize: readPageSize(query), status: readStatus(query.status) }
+}
+
+function readCursor(name: string, value: unknown): string | undefined {
+  if (value === undefined || (typeof value === 'string' && value !== '')) return value
+  throw badRequest(`${name} must be a cursor that a page has given, got ${quote(value)}`)
+}
+
+const readPageSize = (query: Query) => readCount('page_size', query.page_size, 100, 1_000)
+
+function readCount(name: string, value: unknown, byDefault: number, max: number): number {
+  if (value === undefined) return byDefault
+  const count = typeof value === 'string' && /^\d{1,7}$/.test(value) ? Number(value) : 0
+  if (count < 1 || count > max)
+    throw badRequest(`${name} must be a number from 1 to ${max}, got ${quote(value)}`)
+  return count
+}
+
+function readStatus(value: unknown): FlightStatus | undefined {
+  if (value === undefined) return undefined
+  const status = flightStatuses.find((known) => known === value)
+  if (status === undefined)
+    throw badRequest(`status must be one of ${flightStatuses.join(', ')}, got ${quote(value)}`)
+  return status
+}
