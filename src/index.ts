@@ -108,3 +108,17 @@ export {
   type Missing,
   type OneOptions,
 } from './loader/index.ts'
+export {
+  type KyselyRows,
+  keysetPage,
+  type Page,
+  PageCursorError,
+  type PageCursorReason,
+  type PageDirection,
+  type PageOptions,
+  PageOrderError,
+  type PageSort,
+  type PageTotal,
+  type PageTotalOption,
+  type SqlQuery,
+} from './page/index.ts'

@@ -1,0 +1,6 @@
+export { PageCursorError, type PageCursorReason, PageOrderError } from './errors.ts'
+export { keysetPage, type Page, type PageOptions } from './keyset-page.ts'
+export type { PageDirection, PageSort } from './ordering.ts'
+export type { SqlQuery } from './print.ts'
+export type { KyselyRows } from './source.ts'
+export type { PageTotal, PageTotalOption } from './total.ts'
