@@ -1,23 +1,16 @@
 import type { ExampleContext } from '../shared/example.ts'
 import { listen } from '../shared/listen.ts'
-import { type Call, type Measured, type Meter, openMeter } from '../shared/measure.ts'
+import { type Measured, openMeter } from '../shared/measure.ts'
+import { columns, Measurements } from '../shared/measurements.ts'
 import { migrate } from '../shared/migrate.ts'
 import type { Scope } from '../shared/program.ts'
 import { formatTime } from '../shared/requests.ts'
-import {
-  formatCount,
-  formatFactor,
-  formatMs,
-  formatTable,
-  progressBar,
-  type Row,
-  type StatusLine,
-} from '../shared/terminal.ts'
+import { formatCount, formatFactor, formatMs, formatTable, progressBar } from '../shared/terminal.ts'
 import { createTracker, openDatabase, type Tracker } from './app.ts'
 import { migrations } from './migrations/index.ts'
 import { seed } from './seed.ts'
 import { defaultScale, fullScale, race, type Scale } from './simulation/season.ts'
-import { columns, deviceLoad, measureRow, readSeason, type Season, visits } from './traffic.ts'
+import { deviceLoad, readSeason, visits } from './traffic.ts'
 
 const OLD_USERS = 8
 const USERS = 50
@@ -69,13 +62,14 @@ export async function demo(context: ExampleContext, scale = scaleOf(context)): P
   await table.measure(LATERAL, [oldByLateral], { requests: 50 })
 
   table.heading('the new page: the list of pilots, and the flights of one when expanded')
-  const { cold, cached } = await measureNewPage(table, tracker, await readSeason(origin))
+  const { cold, cached } = await measureNewPage(table, tracker, origin)
 
   context.print(formatTable(columns, table.rows))
   context.print(`\n${conclusion(before, cold, cached)}`)
 }
 
-async function measureNewPage(table: Measurements, tracker: Tracker, season: Season) {
+async function measureNewPage(table: Measurements, tracker: Tracker, origin: string) {
+  const season = await readSeason(origin)
   const list = (range: string) => ({ path: `/tracking/live/summary?${range}` })
   const flights = (range: string) => ({ path: `/tracking/live/pilot/${season.pilotIds[0]}/flights?${range}` })
 
@@ -91,7 +85,8 @@ async function measureNewPage(table: Measurements, tracker: Tracker, season: Sea
   const visitors = { users: USERS, durationMs: VISITS_MS }
   const calls = visits(season, 500)
   await table.measure('visits: the list, then two pilots', calls, visitors)
-  await table.measure(`visits, while ${DEVICES} devices send`, calls, { ...visitors, devices: DEVICES })
+  const meanwhile = deviceLoad(origin, DEVICES, VISITS_MS)
+  await table.measure(`visits, while ${DEVICES} devices send`, calls, { ...visitors, meanwhile })
   return { cold, cached }
 }
 
@@ -119,50 +114,6 @@ async function seedWithProgress({ pool, line, print }: ExampleContext, scale: Sc
   print(
     `seeded ${flights} flights of ${scale.pilots} pilots with ${formatCount(points)} fixes in ${seconds}\n`,
   )
-}
-
-/** The rows of the demo's table, as they come. */
-class Measurements {
-  readonly rows: (Row | string)[] = []
-  readonly #meter: Meter
-  readonly #line: StatusLine
-  readonly #origin: string
-
-  constructor(meter: Meter, line: StatusLine, origin: string) {
-    this.#meter = meter
-    this.#line = line
-    this.#origin = origin
-  }
-
-  heading(text: string): void {
-    this.rows.push(text)
-  }
-
-  /** Brings an answer into the cache, outside the table. */
-  async warm(call: Call): Promise<void> {
-    await this.#meter.measure({ origin: this.#origin, users: 1, calls: [call], requests: 1 })
-  }
-
-  async measure(
-    name: string,
-    calls: readonly Call[],
-    {
-      users = 1,
-      devices = 0,
-      ...end
-    }: { users?: number; devices?: number; requests?: number; durationMs?: number },
-  ): Promise<Measured> {
-    const origin = this.#origin
-    this.#line.show(`measuring: ${name} ...`)
-    const { row, measured } = await measureRow(
-      this.#meter,
-      name,
-      { origin, users, calls, ...end },
-      devices === 0 ? undefined : deviceLoad(origin, devices, end.durationMs ?? 0),
-    )
-    this.rows.push(row)
-    return measured
-  }
 }
 
 function conclusion(before: Measured, cold: Measured, cached: Measured): string {

@@ -1,8 +1,9 @@
 import { parseArgs } from 'node:util'
 import { openMeter } from '../shared/measure.ts'
+import { columns, measureRow } from '../shared/measurements.ts'
 import { runProgram, UsageError } from '../shared/program.ts'
 import { formatTable, type Row, statusLine } from '../shared/terminal.ts'
-import { columns, deviceLoad, measureRow, oldVisits, readSeason, visits } from './traffic.ts'
+import { deviceLoad, oldVisits, readSeason, visits } from './traffic.ts'
 
 const usage = `npx tsx examples/tracker/load.ts [--url <origin>] [--users <n>] [--seconds <n>] [--devices <n>]
 

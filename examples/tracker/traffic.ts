@@ -1,17 +1,10 @@
-import type { Call, Load, Measured, Meter } from '../shared/measure.ts'
-import { UsageError } from '../shared/program.ts'
+import type { Call, Load } from '../shared/measure.ts'
+import { getJson } from '../shared/measurements.ts'
 import { type Random, seededRandom } from '../shared/random.ts'
 import { formatTime } from '../shared/requests.ts'
-import { formatCount, formatMs, formatRatio, type Row } from '../shared/terminal.ts'
 import type { Summary } from './queries.ts'
 
 const DAY_MS = 86_400_000
-
-/** What a service tells of itself at `/health`, as far as a load needs it. */
-interface Health {
-  readonly statements: number
-  readonly cache: { readonly hits: number; readonly staleHits: number; readonly misses: number }
-}
 
 /** What a service has in it, as its page sees it. */
 export interface Season {
@@ -28,16 +21,6 @@ export interface Season {
 export async function readSeason(origin: string): Promise<Season> {
   const { summary, pilots } = await getJson<Summary>(`${origin}/api/tracker-summary`)
   return { ...summary.time_range, pilotIds: pilots.map((pilot) => pilot.pilot_id) }
-}
-
-async function getJson<T>(url: string): Promise<T> {
-  const response = await fetch(url).catch((error: unknown) => {
-    throw new UsageError(
-      `nothing answers at ${url} (${String((error as Error).cause ?? error)}): npm start, then again`,
-    )
-  })
-  if (!response.ok) throw new UsageError(`${url} answers ${response.status}: ${await response.text()}`)
-  return (await response.json()) as T
 }
 
 /** The times that visitors look at: the whole season, one of its weeks, or one of its days, and mostly the whole. */
@@ -102,45 +85,4 @@ function deviceBatches(devices: number, batchesEach: number): Call[] {
 export function deviceLoad(origin: string, devices: number, durationMs: number): Load {
   const calls = deviceBatches(devices, Math.ceil(durationMs / 1_000) + 1)
   return { origin, users: devices, calls, durationMs, pauseMs: 1_000 }
-}
-
-/** The columns of what `measureRow` gives. */
-export const columns = ['', 'users', 'requests', 'statements', 'p50', 'p99', 'requests/s', 'hits']
-
-/** A load as a row of a table. */
-export interface MeasuredRow {
-  readonly row: Row
-  readonly measured: Measured
-}
-
-/**
- * Sends a load and makes a row of it, with the statements and the hit ratio from what the service tells of
- * itself before and after; statements count what was sent `meanwhile` too.
- */
-export async function measureRow(
-  meter: Meter,
-  name: string,
-  load: Load,
-  meanwhile?: Load,
-): Promise<MeasuredRow> {
-  const before = await getJson<Health>(`${load.origin}/health`)
-  const [measured] = await Promise.all([
-    meter.measure(load),
-    meanwhile === undefined ? undefined : meter.measure(meanwhile),
-  ])
-  const after = await getJson<Health>(`${load.origin}/health`)
-  const hits = after.cache.hits + after.cache.staleHits - before.cache.hits - before.cache.staleHits
-  const reads = hits + after.cache.misses - before.cache.misses
-  const { requests, errors, requestsPerSecond } = measured
-  const row = {
-    '': name,
-    users: load.users,
-    requests: `${formatCount(requests)}${errors === 0 ? '' : ` (${formatCount(errors)} failed)`}`,
-    statements: after.statements - before.statements,
-    p50: formatMs(measured.p50Ms),
-    p99: formatMs(measured.p99Ms),
-    'requests/s': requestsPerSecond < 10 ? requestsPerSecond.toFixed(1) : requestsPerSecond,
-    hits: reads === 0 ? undefined : formatRatio(hits / reads),
-  }
-  return { row, measured }
 }
