@@ -4,6 +4,7 @@ import { Events } from '../core/events.ts'
 import { type Limiter, limiter } from '../core/limiter.ts'
 import { CacheClosedError, LoadCycleError, LoadTimeoutError } from './errors.ts'
 import { Flight, type Landing, type Load } from './flight.ts'
+import { countJointLoads } from './joint-loads.ts'
 import { type Invalidation, Journal } from './journal.ts'
 import { currentLoad, runLoad } from './load-context.ts'
 import { matches, type Pattern } from './patterns.ts'
@@ -87,6 +88,7 @@ export class Engine {
   #closed = false
 
   constructor(options: EngineOptions) {
+    countJointLoads()
     this.name = options.name
     this.events = new Events('cache', options.name)
     this.#clock = options.clock
@@ -354,9 +356,17 @@ export class Engine {
       const maxLoads = this.#maxLoads()
       if (maxLoads !== this.#limiter.maxConcurrent) this.#limiter.maxConcurrent = maxLoads
       const queued = this.#limiter.isFree ? undefined : { signal: flight.signal }
-      this.#limiter.run(() => this.#begin(flight), queued).catch((error) => this.#fail(flight, error))
+      this.#limiter.run(() => this.#beginInPlace(flight), queued).catch((error) => this.#fail(flight, error))
     }
     return flight
+  }
+
+  /** Begins a load that has a place, and keeps that until the work has ended or waits for a place of another kind. */
+  #beginInPlace(flight: Flight): Promise<void> {
+    return new Promise((leave) => {
+      flight.leavePlace = leave
+      this.#begin(flight).then(leave)
+    })
   }
 
   /** Runs the work of a load, once; settles when the work has, whatever became of those who waited. */

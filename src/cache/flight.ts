@@ -42,6 +42,8 @@ export class Flight {
   settled = false
   startedAt = 0
   timer: TimerHandle | undefined = undefined
+  /** Gives its place among the loads to another, while it goes on; only of a load that has one. */
+  leavePlace: (() => void) | undefined = undefined
   /** The loads that this one waits for, where there are any: most loads have none, and a set costs a tenth of a miss, */
   #waitsFor: Set<Flight> | undefined
   /** and those that wait for it, as a part of them. */

@@ -1,24 +1,24 @@
 /**
- * What runs in callers' async contexts and has to know where their work is done jointly: a cache, whose load is
- * fenced by what it reads, also where a batch reads it for several loads at once.
+ * Who has to know where work is done jointly for several callers: a cache, whose load is fenced by what it reads, also
+ * where a loader reads it for many loads at once. It is told here, for no primitive knows another.
  */
 export interface CallerContext {
   /** What the caller is part of, if anything. Called for each key, so it must be cheap. */
   current(): object | undefined
-  /** The caller waits, and others do its work: what it holds meanwhile, a place in a queue, may go to another. */
+  /** The caller waits for work that others bound: a place that it holds may go to the next. */
   onWait(caller: object): void
-  /** Runs work that counts for each of these callers; its promise settles after they have been told. */
-  runFor<T>(callers: ReadonlySet<object>, work: () => PromiseLike<T>): Promise<T>
+  /** Runs work that counts for each of these callers, until its promise settles. */
+  runFor<T>(callers: ReadonlySet<object>, work: () => PromiseLike<T>): PromiseLike<T>
 }
 
 let context: CallerContext | undefined
 
-/** Sets who wants to know. There is one: a second would need an order. */
+/** Sets who has to know. */
 export function setCallerContext(given: CallerContext): void {
   context = given
 }
 
-/** What the caller is part of, if anybody wants to know. */
+/** What the caller is part of, if that has to be known. */
 export function currentCaller(): object | undefined {
   return context?.current()
 }

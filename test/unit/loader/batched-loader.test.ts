@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { batchedLoader, LoaderMissingError } from 'millrace/loader'
+import { batchedLoader, LoaderMissingError, type OneOptions } from 'millrace/loader'
 import { describe, expect, test } from 'vitest'
 import { deferred } from '../../helpers/deferred.ts'
 
@@ -11,7 +11,7 @@ interface Pilot {
 const pilot = (id: number): Pilot => ({ id, name: `pilot ${id}` })
 
 /** A loader of pilots that notes its batches; of those above 100 there are none. */
-function pilots(options: Parameters<typeof batchedLoader<number, Pilot>>[1] = { keyOf: ({ id }) => id }) {
+function pilots(options: OneOptions<number, Pilot, undefined> = { keyOf: ({ id }) => id }) {
   const batches: (readonly number[])[] = []
   const loader = batchedLoader(async (ids: readonly number[]) => {
     batches.push(ids)
