@@ -56,6 +56,10 @@ const codes: Readonly<Record<string, Meaning>> = {
   MILLRACE_CIRCUIT_OPEN: refusedHere,
   MILLRACE_CIRCUIT_ISOLATED: refusedHere,
   MILLRACE_BREAKER_TIMEOUT: { class: 'overload' },
+  MILLRACE_POOL_TIMEOUT: full,
+  MILLRACE_POOL_UNAVAILABLE: unreachable,
+  MILLRACE_POOL_TRANSACTION: caller,
+  MILLRACE_POOL_NO_ANSWER: cut,
 }
 
 /** What these mean when it was the connecting that failed; elsewhere they have nothing to do with a connection. */

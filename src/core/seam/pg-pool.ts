@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { Clock } from '../clock.ts'
 import { isPgPool, type PgClient, type PgPool } from '../pg.ts'
+import { askingForQuery } from './asking.ts'
 import { Hooks, Refusal } from './hooks.ts'
 import { queryClassOf } from './limited-query.ts'
 import type { Observer } from './observer.ts'
@@ -176,7 +177,7 @@ function queryOf(pool: PgPool, { hooks, clock }: PgSeam): QueryFunction {
   const send = (shown: Shown, values: unknown, callback?: QueryCallback): unknown => {
     asking = shown
     try {
-      return original.call(pool, shown.config, values, callback)
+      return askingForQuery(() => original.call(pool, shown.config, values, callback))
     } finally {
       asking = undefined
     }

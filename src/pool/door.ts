@@ -1,0 +1,201 @@
+import type { TimerHandle } from '../core/clock.ts'
+import { classifyError, type ErrorClass } from '../core/sqlstate.ts'
+import { PoolUnavailableError } from './errors.ts'
+import { type PendingItem, type PoolParts, serveWaiters } from './parts.ts'
+import type { Watched } from './watched.ts'
+
+/** How a pool connects while its server cannot be reached. */
+export interface OutageOptions {
+  /**
+   * How long somebody waits for a connection while none can be made, in milliseconds, before that is an error; never
+   * longer than the pool's own `connectionTimeoutMillis`. Default 1,000.
+   */
+  readonly maxWaitMs?: number | undefined
+  /** The longest pause between two attempts, in milliseconds; it begins with a tenth of it and doubles. Default 250. */
+  readonly maxPauseMs?: number | undefined
+  /** How long an attempt may take where the pool has no `connectionTimeoutMillis`, in milliseconds. Default 5,000. */
+  readonly connectTimeoutMs?: number | undefined
+}
+
+type DoorState = 'open' | 'narrow' | 'down'
+
+/** What a pool says to who wants a client of it after its end. */
+const endedMessage = 'Cannot use a pool after calling end on the pool'
+
+/**
+ * Lets one connection at a time be made until one has been: at the start, when a connection broke, and while the
+ * server is down, with a pause after each failure. To pg-pool it looks as if it were full, so that whoever comes waits
+ * in its own queue, where a client that is given back serves him as ever.
+ */
+export class Door {
+  readonly #watched: Watched
+  readonly #maxWaitMs: number
+  readonly #maxPauseMs: number
+  #state: DoorState
+  #attempting = 0
+  /** Since the door is no longer open. */
+  #attempts = 0
+  #downSince = 0
+  #pauseMs: number
+  #pauseUntil = 0
+  #timer: TimerHandle | undefined
+  #cause: unknown
+  #closed = false
+  /** Since when who waits has been waiting, as far as it was seen: by the first failure. */
+  readonly #since = new WeakMap<PendingItem, number>()
+
+  constructor(watched: Watched, { maxWaitMs = 1_000, maxPauseMs = 250 }: OutageOptions) {
+    this.#watched = watched
+    this.#maxWaitMs = maxWaitMs
+    this.#maxPauseMs = maxPauseMs
+    this.#pauseMs = maxPauseMs / 10
+    this.#state = watched.pool.totalCount > watched.connecting ? 'open' : 'narrow'
+  }
+
+  /** Whether the last attempt failed. */
+  get isDown(): boolean {
+    return this.#state === 'down'
+  }
+
+  /** Whether no connection may be begun now. */
+  get isShut(): boolean {
+    if (this.#state === 'open') return false
+    return this.#attempting > 0 || this.#watched.clock.now() < this.#pauseUntil
+  }
+
+  /** A connection broke, and others may have. */
+  lost(error: unknown): void {
+    if (this.#closed || this.#state !== 'open') return
+    if (classifyError(error).class === 'outage') this.#state = 'narrow'
+  }
+
+  began(): void {
+    this.#attempting += 1
+    this.#attempts += 1
+  }
+
+  /** The attempt that was begun last was none. */
+  unmade(): void {
+    this.#attempting -= 1
+  }
+
+  succeeded(): void {
+    this.#attempting -= 1
+    this.#opened()
+  }
+
+  #opened(): void {
+    if (this.#state === 'open') return
+    const { clock, events, pool } = this.#watched
+    const wasDown = this.isDown
+    this.#state = 'open'
+    this.#pauseMs = this.#maxPauseMs / 10
+    this.#stopWaiting()
+    if (wasDown) events.emit('pool:up', { downMs: clock.now() - this.#downSince, attempts: this.#attempts })
+    serveWaiters(pool)
+  }
+
+  /**
+   * An attempt failed.
+   *
+   * @returns whether who it was for waits for another one
+   */
+  failed(error: unknown, item: PendingItem): boolean {
+    this.#attempting -= 1
+    const { class: errorClass } = classifyError(error)
+    if (this.#closed || !unreachable.has(errorClass)) {
+      // What failed came after the server had let it in: somebody's own code on a new connection.
+      this.#opened()
+      return false
+    }
+    this.#cause = error
+    const { clock, pool, events, random } = this.#watched
+    const passing = errorClass !== 'misconfigured'
+    const now = clock.now()
+    if (this.#state !== 'down') {
+      this.#state = 'down'
+      this.#downSince = now
+      this.#attempts = 1
+      events.emit('pool:down', { error })
+    }
+    // Of what failed together only the first counts for the pause.
+    if (now >= this.#pauseUntil) {
+      this.#pauseUntil = now + this.#pauseMs * (0.5 + random() / 2)
+      this.#pauseMs = Math.min(this.#pauseMs * 2, this.#maxPauseMs)
+    }
+    const again = passing && !pool.ending && !this.#isOver(item, now)
+    if (again) pool._pendingQueue.unshift(item)
+    this.#dismiss(now, passing)
+    this.wait()
+    return again
+  }
+
+  /** Sees to it that somebody tries again after the pause, as long as anybody waits. */
+  wait(): void {
+    const { clock, pool } = this.#watched
+    if (!this.isDown || this.#timer !== undefined || this.#attempting > 0) return
+    // Where there is no room, who gives a client back makes some, and pg-pool goes on.
+    if (pool.waitingCount === 0 || pool.totalCount >= pool.options.max) return
+    const pauseMs = Math.max(0, this.#pauseUntil - clock.now())
+    // Who waits may have nothing else under way.
+    this.#timer = clock.setTimeout(() => this.#tryAgain(), pauseMs, true)
+  }
+
+  /** Lets everybody in again, as a pool without a door. */
+  close(): void {
+    this.#closed = true
+    this.#state = 'open'
+    this.#stopWaiting()
+    serveWaiters(this.#watched.pool)
+  }
+
+  #tryAgain(): void {
+    this.#timer = undefined
+    const { pool } = this.#watched
+    if (pool.ending) this.#dismiss(this.#watched.clock.now(), true)
+    else pool._pulseQueue()
+    this.wait()
+  }
+
+  #stopWaiting(): void {
+    if (this.#timer !== undefined) this.#watched.clock.clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+
+  /** Whoever waited for long enough is told; all of them where it will not pass, or the pool ends. */
+  #dismiss(now: number, passing: boolean): void {
+    const { pool, name, counters } = this.#watched
+    // Those who have clients give them back, and serve who waits.
+    if (!pool.ending && pool.totalCount > this.#watched.connecting && isOverload(this.#cause)) return
+    const over = pool._pendingQueue.filter((item) => !passing || pool.ending || this.#isOver(item, now))
+    for (const item of over) {
+      remove(pool, item)
+      counters.refused += 1
+      this.#watched.failures += 1
+      item.callback(
+        pool.ending
+          ? new Error(endedMessage)
+          : new PoolUnavailableError(name, this.#attempts, now - this.#downSince, this.#cause),
+        undefined,
+        () => undefined,
+      )
+    }
+  }
+
+  #isOver(item: PendingItem, now: number): boolean {
+    const since = this.#since.get(item)
+    if (since === undefined) this.#since.set(item, now)
+    const ownMs = this.#watched.pool.options.connectionTimeoutMillis || Infinity
+    return item.timedOut === true || now - (since ?? now) >= Math.min(this.#maxWaitMs, ownMs)
+  }
+}
+
+function remove(pool: PoolParts, item: PendingItem): void {
+  const index = pool._pendingQueue.indexOf(item)
+  if (index >= 0) pool._pendingQueue.splice(index, 1)
+}
+
+const isOverload = (error: unknown): boolean => classifyError(error).class === 'overload'
+
+/** What keeps a connection from being made; the last one does not pass by itself. */
+const unreachable: ReadonlySet<ErrorClass> = new Set(['outage', 'overload', 'misconfigured'])

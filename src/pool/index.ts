@@ -1,0 +1,24 @@
+export type { PoolConnectOptions } from './acquire.ts'
+export type { AlertLevel, AlertMetric, AlertThresholds } from './alerts.ts'
+export type { OutageOptions } from './door.ts'
+export type { Durations } from './durations.ts'
+export {
+  type PoolCounts,
+  PoolNoAnswerError,
+  PoolTimeoutError,
+  PoolTransactionError,
+  PoolUnavailableError,
+} from './errors.ts'
+export type { PoolCloseReason, PoolEvents, PoolHolder } from './events.ts'
+export type { PoolHealth } from './health.ts'
+export {
+  type ClientOf,
+  type PoolMonitor,
+  type PoolMonitorOptions,
+  type PoolStats,
+  poolMonitor,
+} from './pool-monitor.ts'
+export type { PoolProtection } from './protection.ts'
+export type { PoolResetOptions, PoolResetResult } from './reset.ts'
+export type { PoolAlertOptions } from './watch.ts'
+export type { PoolCounters } from './watched.ts'
