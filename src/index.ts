@@ -89,7 +89,9 @@ export {
   type BatchedLoader,
   batchedLoader,
   type KeyedOptions,
+  type KeyOf,
   type KeyPart,
+  type KyselySelect,
   type Load,
   type Loader,
   LoaderAnswerError,
@@ -107,6 +109,13 @@ export {
   loaderScope,
   type Missing,
   type OneOptions,
+  type OrderBy,
+  type RowByOptions,
+  type RowsByOptions,
+  type RowsDb,
+  rowBy,
+  rowsBy,
+  type SelectText,
 } from './loader/index.ts'
 export {
   type KyselyRows,

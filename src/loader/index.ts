@@ -12,5 +12,8 @@ export {
 export { LoaderAnswerError, LoaderMissingError, LoaderNoScopeError, LoaderQueueFullError } from './errors.ts'
 export type { KeyPart, LoaderKey } from './key-token.ts'
 export type { Loader, LoaderStats, LoadOptions } from './loader.ts'
+export { type KeyOf, type RowByOptions, type RowsByOptions, rowBy, rowsBy } from './rows-by.ts'
+export type { OrderBy } from './rows-sql.ts'
 export { loaderObserver, loaderScope } from './scope.ts'
 export type { LoaderCounters, LoaderEvents } from './settings.ts'
+export type { KyselySelect, RowsDb, SelectText } from './source.ts'
