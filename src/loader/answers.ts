@@ -126,7 +126,7 @@ function forEachRow<K>(
       throw new LoaderAnswerError(
         primitive,
         name,
-        `load gave a row whose key nobody asked for, ${typeof key}; where PostgreSQL takes different keys for equal, say normalizeKey`,
+        `load gave a row whose key nobody asked for; where PostgreSQL takes different keys for equal, say normalizeKey`,
       )
     }
     give(row, entry)
