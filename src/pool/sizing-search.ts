@@ -30,7 +30,7 @@ const saturatedRatio = 0.9
 
 /** Once it has found its place it looks around in the first slots of each epoch only. */
 const epochSlots = 16
-const probingSlots = 6
+const probingSlots = 8
 
 const widestSpan = 2
 const narrowestSpan = 1.2
@@ -97,6 +97,8 @@ export class KneeSearch {
   #settledAt = 0
   #sums: Slot = emptySlot()
   #isSaturated = false
+  /** Whether this slot tries a limit. */
+  #probes = false
   #half: Half | undefined
   #differences: number[] = []
 
@@ -125,8 +127,8 @@ export class KneeSearch {
     if (value === this.#max) return
     this.#max = value
     this.#min = Math.min(this.#least, value)
-    this.home = Math.min(this.home, value)
-    this.limit = Math.min(this.limit, value)
+    this.home = clamp(this.home, this.#min, value)
+    this.limit = clamp(this.limit, this.#min, value)
     this.#putAbove(this.home)
     this.#forgetPairs()
   }
@@ -165,12 +167,10 @@ export class KneeSearch {
     this.#startedAt = nowMs
     this.#settledAt = nowMs + settlingRatio * this.#slotMs
     this.#sums = emptySlot()
-    if (this.#probes(slot)) this.limit = isHigh(slot) ? this.#high : this.#low
+    // Where nobody waits there is nothing to be found out, and a burst is to meet what is known to be right.
+    this.#probes = this.#isSaturated && (this.#searching || slot % epochSlots < probingSlots)
+    if (this.#probes) this.limit = isHigh(slot) ? this.#high : this.#low
     else this.limit = this.home
-  }
-
-  #probes(slot: number): boolean {
-    return this.#searching || slot % epochSlots < probingSlots
   }
 
   #end(slot: number, nowMs: number): void {
@@ -178,7 +178,7 @@ export class KneeSearch {
     const saturatedAtEnd = this.#isSaturated
     const lastedMs = Math.max(1, nowMs - this.#startedAt)
     this.figures = { perSecond: (1_000 * ended) / lastedMs, meanMs: ended === 0 ? 0 : endedMs / ended }
-    if (!this.#probes(slot)) {
+    if (!this.#probes) {
       this.#usual.fold()
       return
     }

@@ -17,6 +17,11 @@ interface Times {
 export class UsualTimes {
   readonly #times = new Map<string, Times>()
 
+  /** How many are told apart now. */
+  get size(): number {
+    return this.#times.size
+  }
+
   /** @returns what it took up to the last `fold`; `undefined` for one that is new */
   note(text: string, tookMs: number): number | undefined {
     let times = this.#times.get(text)
