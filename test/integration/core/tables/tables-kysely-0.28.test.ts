@@ -1,0 +1,3 @@
+import { describeTables } from './tables.suite.ts'
+
+describeTables('0.28')
