@@ -148,6 +148,29 @@ describe('a cached read inside a batch', () => {
     expect(await Promise.all([cached(1), cached(2)])).toEqual(['1: 2', '2: 2'])
   })
 
+  test('fences each of them, when what it waits for is invalidated itself', async () => {
+    const cache = queryCache()
+    const query = deferred<void>()
+    let version = 1
+    const inner = cachedQuery({ cache, key: 'inner' })(async () => {
+      const read = version
+      if (read === 1) await query.promise
+      return read
+    })
+    const loader = batchedLoader(async (ids: readonly number[]) => {
+      const read = await inner()
+      return ids.map(() => read)
+    })
+    const outer = cachedQuery({ cache, key: 'outer' })((id: number) => loader.load(id))
+    const before = Promise.all([outer(1), outer(2)])
+    while (cache.stats().loading < 3) await turn()
+    version = 2
+    inner.invalidate()
+    query.resolve()
+    expect(await before).toEqual([1, 1])
+    expect(await Promise.all([outer(1), outer(2)])).toEqual([2, 2])
+  })
+
   test('of a key whose load waits for the batch is told as a circle, not waited for', async () => {
     const cache = queryCache()
     const loader = batchedLoader(async (ids: readonly number[]): Promise<number[]> => {

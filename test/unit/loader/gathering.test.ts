@@ -1,5 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { batchedLoader, type Loader, type LoaderCall, type LoaderOptions } from 'millrace/loader'
 import { describe, expect, test } from 'vitest'
 import { type Deferred, deferred } from '../../helpers/deferred.ts'
@@ -26,6 +28,9 @@ function held(options: LoaderOptions = {}) {
   }
   return { loader, batches, sent, endAll }
 }
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i)
 
@@ -190,21 +195,37 @@ describe("a caller's signal", () => {
     expect(loader.stats()).toMatchObject({ calls: 0, queued: 0 })
   })
 
-  test('of many callers who give up behind a batch that hangs leaves no queue', async () => {
-    const { loader, sent, endAll } = held({ maxConcurrent: 1, maxQueued: 10 })
-    const stuck = loader.load(0)
+  test('of many callers who give up behind a batch that hangs leaves nothing of their keys', async () => {
+    const stop = deferred<void>()
+    const sent: unknown[] = []
+    const loader = batchedLoader(
+      async (keys: readonly (readonly [number])[]) => {
+        sent.push(keys)
+        await stop.promise
+        return [...keys]
+      },
+      { maxConcurrent: 1, maxQueued: 10 },
+    )
+    const stuck = loader.load([0])
     await turn()
-    for (const key of range(1, 1_000)) {
+    const giveUp = async (id: number) => {
+      const key = [id] as const
       const caller = new AbortController()
       const call = loader.load(key, { signal: caller.signal })
       caller.abort(gone)
       await expect(call).rejects.toBe(gone)
+      return new WeakRef(key)
     }
-    const last = loader.load(1_000)
+    const keys: WeakRef<readonly [number]>[] = []
+    for (const id of range(1, 1_000)) keys.push(await giveUp(id))
+    await turn()
+    collectGarbage()
+    expect(keys.filter((key) => key.deref() !== undefined).length).toBeLessThan(250)
+    const last = loader.load([1_000])
     expect(loader.stats()).toMatchObject({ queued: 1 })
-    await endAll()
+    stop.resolve()
     await Promise.all([stuck, last])
-    expect(sent()).toEqual([[0], [1_000]])
+    expect(sent).toEqual([[[0]], [[1_000]]])
   })
 })
 
