@@ -42,6 +42,25 @@ export {
   retry,
 } from './breaker/index.ts'
 export {
+  BulkAbortedError,
+  type BulkDeleteOptions,
+  type BulkInsertOptions,
+  type BulkOptions,
+  type BulkOutcome,
+  type BulkProgress,
+  BulkRejectedError,
+  BulkRowError,
+  type BulkTarget,
+  type BulkUpdateOptions,
+  type BulkUpsertOptions,
+  bulkDelete,
+  bulkInsert,
+  bulkOutcomeOf,
+  bulkUpdate,
+  bulkUpsert,
+  type RejectedRow,
+} from './bulk/index.ts'
+export {
   CacheClosedError,
   type CachedFunction,
   type CachedQuery,
