@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from '../errors.ts'
 import { describe } from '../validate.ts'
 import type {
+  ObservedConnection,
   ObservedTransaction,
   Observer,
   Statement,
@@ -117,6 +118,30 @@ export function tellEdge(
   }
 }
 
+/**
+ * Says that a pool hands out a connection.
+ *
+ * @returns a promise, which does not fail, where one of them asked for time
+ */
+export function tellCheckout(
+  observers: readonly Observer[],
+  connection: ObservedConnection,
+): Promise<void> | undefined {
+  let waits: Promise<void>[] | undefined
+  for (const observer of observers) {
+    if (observer.checkout === undefined) continue
+    try {
+      const told: unknown = observer.checkout(connection)
+      if (typeof (told as PromiseLike<unknown> | null | undefined)?.then !== 'function') continue
+      waits ??= []
+      waits.push((told as Promise<void>).catch((error: unknown) => report(observer, 'checkout', error)))
+    } catch (error) {
+      report(observer, 'checkout', error)
+    }
+  }
+  return waits === undefined ? undefined : Promise.all(waits).then(() => undefined)
+}
+
 /** A refused statement: the observer's own error, and how many observers had come to see the statement. */
 export class Refusal {
   readonly error: unknown
@@ -166,7 +191,7 @@ export function checkObservers(primitive: string, observers: readonly Observer[]
         `observers[${index}] must be an observer, got ${describe(observer)}`,
       )
     }
-    for (const hook of ['before', 'after', 'transaction'] as const) {
+    for (const hook of ['before', 'after', 'transaction', 'checkout'] as const) {
       const value: unknown = observer[hook]
       if (value === undefined || typeof value === 'function') continue
       throw new InvalidArgumentError(

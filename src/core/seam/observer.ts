@@ -28,6 +28,12 @@ export interface Observer {
    * and before the `after` of that statement. What this throws is a process warning.
    */
   transaction?(transaction: ObservedTransaction, edge: TransactionEdge): void
+  /**
+   * An observed pool hands out a connection, also to its own `query`, whose statement was shown before and waits for
+   * it. A promise is waited for, so that something can be asked on the connection first. What this throws is a process
+   * warning. Kysely's connections come without it: there each statement has its connection in `before`.
+   */
+  checkout?(connection: ObservedConnection): void | Promise<void>
 }
 
 /** A statement on its way through the seam; one object from `before` to `after`. */

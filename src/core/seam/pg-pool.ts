@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks'
 import type { Clock } from '../clock.ts'
 import { isPgPool, type PgClient, type PgPool } from '../pg.ts'
 import { askingForQuery } from './asking.ts'
-import { Hooks, Refusal } from './hooks.ts'
+import { Hooks, Refusal, tellCheckout } from './hooks.ts'
 import { queryClassOf } from './limited-query.ts'
 import type { Observer } from './observer.ts'
 import {
@@ -80,6 +80,13 @@ class PgSeam {
       }),
     )
   }
+
+  /** A pool hands this client out. */
+  handOut(client: PgClient): Promise<void> | undefined {
+    this.watch(client)
+    const session = this.#sessions.get(client)
+    return session === undefined ? undefined : tellCheckout(this.hooks.observers, session)
+  }
 }
 
 const seams = new WeakMap<object, PgSeam>()
@@ -155,14 +162,18 @@ function connectOf(pool: PgPool, seam: PgSeam): ConnectFunction {
       const shown = asking
       asking = undefined
       return original.call(pool, (error, client, release) => {
-        if (client !== undefined && client !== null) seam.watch(client)
-        if (shown === undefined) callback(error, client, release)
-        else handingOn(shown, () => callback(error, client, release))
+        const wait = client === undefined || client === null ? undefined : seam.handOut(client)
+        const give = () => {
+          if (shown === undefined) callback(error, client, release)
+          else handingOn(shown, () => callback(error, client, release))
+        }
+        if (wait === undefined) give()
+        else wait.then(give)
       })
     }
     return (original.call(pool, callback) as Promise<PgClient>).then((client) => {
-      seam.watch(client)
-      return client
+      const wait = seam.handOut(client)
+      return wait === undefined ? client : wait.then(() => client)
     })
   }
 }
