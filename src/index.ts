@@ -148,5 +148,8 @@ export {
   type PageSort,
   type PageTotal,
   type PageTotalOption,
+  type RowStream,
   type SqlQuery,
+  type StreamOptions,
+  streamRows,
 } from './page/index.ts'

@@ -8,6 +8,13 @@ import { observersOf, unobservedQuery } from '../core/seam/pg-pool.ts'
 import { observedQuery } from '../core/seam/pg-query.ts'
 import { pgSession } from '../core/seam/pg-session.ts'
 
+/** What is lent of a client beside its `query`. */
+interface Lent {
+  readonly Client: unknown
+  readonly processID: number | null | undefined
+  getTransactionStatus(): string | null
+}
+
 /** Asks a connection for the client under it: with this text and a function to call with it as the only value. */
 export const whichClient = 'millrace: which client is this?'
 
@@ -57,8 +64,11 @@ export class ObservedPool implements PostgresPool {
 
   #observe(client: PgPoolClient): PostgresPoolClient {
     const query = this.#queryOf(client)
-    const loan: PgClient & { readonly processID: number | null | undefined } = {
+    const loan: PgClient & Lent = {
       query,
+      // As a pool has it: who speaks the protocol on this client finds pg's classes there.
+      Client: client.constructor,
+      getTransactionStatus: () => (client as SeamClient).getTransactionStatus?.() ?? null,
       get processID() {
         return (client as SeamClient).processID
       },

@@ -3,7 +3,8 @@ import type { SortKey } from './ordering.ts'
 /** One condition of a branch. */
 export type Condition =
   | { readonly kind: 'equal'; readonly key: SortKey; readonly value: string }
-  | { readonly kind: 'null' | 'not null'; readonly key: SortKey }
+  | { readonly kind: 'null'; readonly key: SortKey }
+  | { readonly kind: 'not null'; readonly key: SortKey }
   | {
       /** A row comparison, `(a, b) < ($1, $2)`; of one key a plain one. */
       readonly kind: 'compare'

@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from '../core/errors.ts'
 import { isKysely, type KyselyHandle } from '../core/kysely.ts'
 import { isPgClient, isPgPool, type PgClient, type PgPool, type PgResult } from '../core/pg.ts'
+import { handingOver } from '../core/seam/compiled.ts'
 import type { CompiledQuery, KyselyNode } from '../core/seam/dialect.ts'
 import { describe } from '../core/validate.ts'
 import { type Node, raw } from './nodes.ts'
@@ -19,6 +20,8 @@ export interface Source {
   compiled(): { readonly text: string; readonly parameters: readonly unknown[] }
   /** Runs a statement that has the query in it. */
   run(statement: Node): Promise<Record<string, unknown>[]>
+  /** The same client; observers are told the query's node with its text. */
+  telling(client: PgClient): PgClient
   /** PostgreSQL's plan of the query. */
   explain(): Promise<Record<string, unknown>[]>
 }
@@ -34,7 +37,10 @@ export interface KyselyExecutor {
 }
 
 interface KyselyPlugin {
-  transformResult(args: { readonly queryId: object; readonly result: object }): Promise<{ rows: unknown[] }>
+  transformResult(args: {
+    readonly queryId: object
+    readonly result: { readonly rows: unknown[] }
+  }): Promise<{ rows: unknown[] }>
 }
 
 /**
@@ -92,6 +98,11 @@ function kyselySource(executor: KyselyExecutor, query: KyselyRows<unknown>): Sou
       const { sql, parameters } = compile()
       return { text: sql, parameters }
     },
+    telling: (client) => {
+      const compiled = compile()
+      const query = (statement: unknown) => handingOver(compiled, () => client.query(statement))
+      return Object.create(client, { query: { value: query } })
+    },
     run: async (statement) => {
       const queryId = newQueryId()
       const compiled = executor.compileQuery(executor.transformQuery(statement, queryId), queryId)
@@ -111,6 +122,7 @@ function pgSource(db: PgPool | PgClient, { text, values = [] }: SqlQuery): Sourc
     // The line ends so that a comment at the end of the text does not take the parenthesis with it.
     query: raw(`${text}\n`),
     compiled: () => ({ text, parameters: values }),
+    telling: (client) => client,
     run: (statement) => send(print(statement, values)),
     explain: () => send({ text: explainText(text), values }),
   }
