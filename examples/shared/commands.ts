@@ -38,7 +38,7 @@ export function readCommand(
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535)
     throw new UsageError(`the port must be a number from 0 to 65535, got ${JSON.stringify(port)}`)
   return {
-    examples: chosen.length === 0 ? examples : chosen,
+    examples: chosen.length === 0 ? examples.filter((example) => example.onlyByName !== true) : chosen,
     full: values.full === true,
     port: Number(port),
   }

@@ -21,6 +21,8 @@ export interface Example {
   readonly title: string
   /** Connections of its pool. */
   readonly connections: number
+  /** Left out where nothing is named. */
+  readonly onlyByName?: boolean
   /** Fills the schema, measures the old way beside the new, and prints the table. */
   demo(context: ExampleContext): Promise<void>
   /** Fills the schema and gives the app to serve. */

@@ -1,9 +1,11 @@
 import type { FastifyInstance } from 'fastify'
-import { Kysely, PostgresDialect } from 'kysely'
-import { cachedQuery, escapeSegment, queryCache } from 'millrace'
+import { Kysely } from 'kysely'
+import { cachedQuery, escapeSegment, isCommitUncertain, limiter, queryCache } from 'millrace'
+import { observedPostgres } from 'millrace/kysely'
+import { poolMonitor } from 'millrace/pool'
 import type { Pool } from 'pg'
 import { servePage } from '../shared/page.ts'
-import { RequestError, readObject, readText } from '../shared/requests.ts'
+import { readObject, readText } from '../shared/requests.ts'
 import { createService } from '../shared/service.ts'
 import { closeLive, type Ingested, ingestLive, ingestUpload } from './ingest.ts'
 import { loadUsers, loadUsersByLateral } from './naive.ts'
@@ -32,8 +34,12 @@ type PilotPath = { Params: { pilot_id: string } }
 
 /** The tracker's tables, through a pool. */
 export function openDatabase(pool: Pool, onStatement: () => void = () => undefined): Kysely<TrackerTables> {
-  return new Kysely<TrackerTables>({ dialect: new PostgresDialect({ pool }), log: onStatement })
+  // With no observer, it still marks the errors of a COMMIT that nobody can tell the end of.
+  return new Kysely<TrackerTables>({ dialect: observedPostgres({ pool, observers: [] }), log: onStatement })
 }
+
+/** While the database is away the page shows what it showed before, for a quarter of an hour. */
+const steady = { staleIfErrorMs: 900_000, softTimeoutMs: 1_000 }
 
 /** The tracker's service; the pool stays the caller's to end. */
 export function createTracker({ pool, race, report = console.error }: TrackerOptions): Tracker {
@@ -41,15 +47,27 @@ export function createTracker({ pool, race, report = console.error }: TrackerOpt
   const db = openDatabase(pool, () => {
     statements += 1
   })
+  const monitor = poolMonitor(pool, { name: 'tracker', protect: true })
   const cache = queryCache({ name: 'tracker', maxEntries: 5_000, ttlMs: 30_000, pool })
+  // Devices that all come back at once do not take the last connection from who looks at the page.
+  const ingesting = limiter({
+    name: 'tracker ingest',
+    maxConcurrent: Math.max(1, Math.floor(pool.options.max / 2)),
+    maxQueued: 500,
+    queueTimeoutMs: 5_000,
+  })
   const app = createService(report)
-  app.addHook('onClose', async () => cache.close())
+  app.addHook('onClose', async () => {
+    cache.close()
+    monitor.close()
+  })
 
-  const summary = cachedQuery({ cache, key: 'tracker:summary' })((range: Range, source?: Source) =>
+  const summary = cachedQuery({ cache, key: 'tracker:summary', ...steady })((range: Range, source?: Source) =>
     loadSummary(db, race.id, range, source),
   )
   const pilotFlights = cachedQuery({
     cache,
+    ...steady,
     keyOf: (pilotId: string, range: Range, source?: Source) => ['tracker', 'pilot', pilotId, range, source],
   })((pilotId: string, range: Range, source?: Source) =>
     loadPilotFlights(db, race.id, pilotId, range, source),
@@ -64,11 +82,11 @@ export function createTracker({ pool, race, report = console.error }: TrackerOpt
   /** Takes points in, and forgets what they change, also where nobody can tell whether the commit came through. */
   async function takeIn(pilotId: string, ingest: () => Promise<Ingested>): Promise<Ingested> {
     try {
-      const ingested = await ingest()
+      const ingested = await ingesting.run(ingest)
       if (ingested.inserted > 0) forget(pilotId)
       return ingested
     } catch (error) {
-      if (!(error instanceof RequestError)) forget(pilotId)
+      if (isCommitUncertain(error)) forget(pilotId)
       throw error
     }
   }
@@ -112,15 +130,15 @@ export function createTracker({ pool, race, report = console.error }: TrackerOpt
   })
 
   app.get('/health', async (_request, reply) => {
-    const database = await pool.query('select 1').then(
-      () => 'ok',
-      () => 'unreachable',
-    )
-    return reply.code(database === 'ok' ? 200 : 503).send({
-      status: database === 'ok' ? 'ok' : 'down',
-      database,
+    const { status, latencyMs } = await monitor.health()
+    return reply.code(status === 'down' ? 503 : 200).send({
+      status: status === 'down' ? 'down' : 'ok',
+      database: { up: 'ok', busy: 'busy', down: 'unreachable' }[status],
+      latency_ms: latencyMs,
       statements,
       cache: cache.stats(),
+      pool: monitor.stats(),
+      ingest: ingesting.stats(),
     })
   })
 
