@@ -13,11 +13,13 @@ export interface Counts {
 
 /** Reads what a statement says that it did with `given` rows; it may say itself how many those were. */
 export function countsOf(kind: Operation['kind'], { rows, affected }: Result, given: number): Counts {
-  if (kind === 'insert') {
-    return { ...nothing, inserted: affected, unchanged: given - affected }
-  }
   const said = rows[0] ?? {}
   const number = (name: string): number => Number(said[name] ?? 0)
+  const all = said.given === undefined ? given : number('given')
+  if (kind === 'insert') {
+    const inserted = said.inserted === undefined ? affected : number('inserted')
+    return { ...nothing, inserted, unchanged: all - inserted }
+  }
   const [inserted, updated, deleted, missing] = [
     number('inserted'),
     number('updated'),
@@ -32,12 +34,11 @@ export function countsOf(kind: Operation['kind'], { rows, affected }: Result, gi
     deleted,
     missing,
     unchanged: folded - applied - missing,
-    superseded: (said.given === undefined ? given : number('given')) - folded,
+    superseded: all - folded,
   }
 }
 
-/** The counts of no rows. */
-export const nothing: Counts = {
+const nothing: Counts = {
   inserted: 0,
   updated: 0,
   unchanged: 0,

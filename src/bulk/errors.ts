@@ -12,7 +12,7 @@ function hide(error: object, fields: Readonly<Record<string, unknown>>): void {
 export interface BadRow {
   /** The place of the row in the input, from 0. */
   readonly index: number
-  readonly row: object
+  readonly row: object | undefined
   /** The column at fault, where that is known. */
   readonly column: string | undefined
   readonly sqlstate: string
@@ -29,7 +29,7 @@ export class BulkRowError extends MillraceError {
   readonly column: string | undefined
   /** The SQLSTATE that the server has for it: 22003, 22P02, 23502, ... */
   readonly sqlstate: string
-  declare readonly row: object
+  declare readonly row: object | undefined
 
   constructor(primitive: string, table: string, { index, row, column, sqlstate, why }: BadRow) {
     const where = column === undefined ? '' : `, column ${column}`

@@ -1,8 +1,9 @@
 import { isRowFault } from './faults.ts'
 import { type KeyedRow, roundsOf } from './rounds.ts'
-import type { Sql } from './session.ts'
-import { sharedKeysText, unnested } from './sql.ts'
-import { RowsStep } from './step.ts'
+import type { Result, Sql } from './session.ts'
+import type { Shape } from './shape.ts'
+import { type Source, sharedKeysText } from './sql.ts'
+import { RowsStep, type Step } from './step.ts'
 
 /**
  * The order in which rows of several shapes are written, so that the outcome is that of the input's own order: first
@@ -10,22 +11,22 @@ import { RowsStep } from './step.ts'
  * equal only the server knows.
  */
 export async function inRounds(
-  steps: readonly RowsStep[],
-  ask: (sql: Sql) => Promise<readonly Record<string, unknown>[]>,
-): Promise<readonly RowsStep[]> {
+  steps: readonly Step[],
+  query: (sql: Sql) => Promise<Result>,
+): Promise<readonly Step[]> {
   if (steps.length < 2 || steps[0]?.shape.bound.operation.key.length === 0) return steps
   let shared: readonly Record<string, unknown>[]
   try {
-    shared = await ask(sharedKeys(steps))
+    shared = (await query(sharedKeys(steps))).rows
   } catch (error) {
     // There is a key that the server cannot read: it will be found when its row is written.
-    if (isRowFault(error)) return asTheyCame(steps)
+    if (isRowFault(error) && steps.every(isAtHand)) return asTheyCame(steps.filter(isAtHand))
     throw error
   }
   if (shared.length === 0) return steps
   const keys = shared.map(({ rows }) =>
-    (JSON.parse(String(rows)) as [place: number, shape: number][]).map(
-      ([place, shape]): KeyedRow => [steps[shape]?.indexes[place - 1] as number, shape],
+    (JSON.parse(String(rows)) as [o: number, shape: number][]).map(
+      ([o, shape]): KeyedRow => [(steps[shape] as Step).indexOf(o), shape],
     ),
   )
   const later = roundsOf(keys)
@@ -36,12 +37,15 @@ export async function inRounds(
   ]
 }
 
-function sharedKeys(steps: readonly RowsStep[]): Sql {
-  const sources: { shape: RowsStep['shape']; source: ReturnType<typeof unnested> }[] = []
-  const values: Buffer[] = []
+const isAtHand = (step: Step): step is RowsStep => step instanceof RowsStep
+
+function sharedKeys(steps: readonly Step[]): Sql {
+  const sources: { shape: Shape; source: Source }[] = []
+  const values: unknown[] = []
   for (const step of steps) {
-    sources.push({ shape: step.shape, source: unnested(step.shape, values.length + 1) })
-    values.push(...step.arrays())
+    const part = step.source(values.length + 1)
+    sources.push({ shape: step.shape, source: part.source })
+    values.push(...part.values)
   }
   return { text: sharedKeysText(sources), values }
 }

@@ -10,7 +10,8 @@ import { inRounds } from './mixed.ts'
 import { BoundOperation, type Operation, UnknownColumnError } from './operation.ts'
 import { type Target, targetOf } from './session.ts'
 import { Shapes } from './shapes.ts'
-import type { RowsStep, Step } from './step.ts'
+import { Stage } from './stage.ts'
+import { RowsStep, type Step } from './step.ts'
 import type { Table } from './table.ts'
 import { Tally } from './tally.ts'
 import type { BulkOptions, BulkOutcome, BulkTarget } from './types.ts'
@@ -45,6 +46,9 @@ class Run {
   #shapes!: Shapes
   #chunk!: Chunk
   #index = 0
+  /** Where the rows of a transaction are gathered that do not fit one batch. */
+  #stage: Stage | undefined
+  #rowAt: (index: number) => object | undefined = () => undefined
   /** The chunk that is being written while the next one is encoded. */
   #inFlight: Promise<void> = Promise.resolve()
 
@@ -81,11 +85,12 @@ class Run {
 
   async run(rows: Rows): Promise<BulkOutcome> {
     try {
+      if (Array.isArray(rows)) this.#rowAt = (index) => rows[index] as object | undefined
       this.#checkAbort()
       await this.#bind()
       if (isAsync(rows)) await this.#readAsync(rows)
       else await this.#read(rows)
-      if (this.#chunk.end > this.#tally.rows) await this.#dispatch()
+      await this.#dispatch(true)
       await this.#inFlight
       return this.#tally.outcome()
     } catch (error) {
@@ -165,29 +170,45 @@ class Run {
   }
 
   /** Writes what was gathered while more is. */
-  async #dispatch(): Promise<void> {
+  async #dispatch(last = false): Promise<void> {
     const chunk = this.#chunk
     this.#chunk = new Chunk(this.#shapes, chunk.end)
     await this.#inFlight
     this.#checkAbort()
-    this.#inFlight = this.#write(chunk)
+    this.#inFlight = this.#write(chunk, last)
     this.#inFlight.catch(() => undefined)
   }
 
-  async #write(chunk: Chunk): Promise<void> {
-    const steps = await inRounds(chunk.steps(), (sql) =>
-      this.#writer.attempt(async (session) => (await session.query(sql)).rows),
+  async #write(chunk: Chunk, last: boolean): Promise<void> {
+    const stage = this.#stage ?? (last || !this.#gathers ? undefined : new Stage(this.#rowAt))
+    this.#stage = stage
+    if (stage !== undefined) {
+      for (const step of chunk.steps()) {
+        await this.#writer.write(await this.#writer.attempt((session) => stage.take(session, step)))
+      }
+      if (!last) return
+      this.#checkAbort()
+    }
+    const steps = await inRounds(stage?.steps() ?? chunk.steps(), (sql) =>
+      this.#writer.attempt((session) => session.query(sql)),
     )
     for (const step of steps) await this.#writeStep(step)
+    if (chunk.end === this.#tally.rows) return
     this.#tally.rows = chunk.end
     this.#options.onProgress?.(this.#tally.progress())
   }
 
-  async #writeStep(step: RowsStep): Promise<void> {
+  /** Whether all rows are to be there before the first is written: several statements would break the order of keys. */
+  get #gathers(): boolean {
+    const { key, ignoreConflicts } = this.#operation
+    return this.#inTransaction && (key.length > 0 || ignoreConflicts)
+  }
+
+  async #writeStep(step: Step): Promise<void> {
     try {
       await this.#writer.write(step)
     } catch (error) {
-      if (this.#inTransaction || !isStale(error)) throw error
+      if (this.#inTransaction || !isStale(error) || !(step instanceof RowsStep)) throw error
       // A chunk that is being gathered meanwhile stays as it is, and comes here in its turn.
       if (step.shape.bound.table === this.#shapes.table) {
         const changed = await this.#entry.changed()

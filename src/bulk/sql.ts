@@ -282,7 +282,10 @@ export function insertText(shape: Shape, source: Source, order: readonly string[
   const ordered = [...order.map(quoted), ...(order.length === 0 ? [] : [ordinal])]
   const by = source.single || ordered.length === 0 ? '' : ` order by ${list(ordered, 's.')}`
   const conflict = bound.operation.ignoreConflicts ? ' on conflict do nothing' : ''
-  return `insert into ${bound.table.sql}${into}${overriding(bound)} select ${list(names, 's.')} from (${typedRows(shape, source)}) as s${by}${conflict}`
+  const text = `insert into ${bound.table.sql}${into}${overriding(bound)} select ${list(names, 's.')} from (${typedRows(shape, source)}) as s${by}${conflict}`
+  return source.count
+    ? `with w as (${text} returning true) select count(*)::int4 as inserted${counted(source)} from w`
+    : text
 }
 
 /**

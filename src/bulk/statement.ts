@@ -3,15 +3,25 @@ import type { Sql } from './session.ts'
 import type { Shape } from './shape.ts'
 import { deleteText, insertText, type Source, takesMark, updateText, upsertText } from './sql.ts'
 
-/** The statement that writes the rows of a source. `variant` names what is different about its text. */
+/** The statement that writes the rows of a source. Of one `variant` the text is always the same, and is kept. */
 export function writing(shape: Shape, variant: string, source: Source, values: readonly unknown[]): Sql {
   const text = shape.text(variant, () => textOf(shape, source))
+  const name = shape.text(`name of ${variant}`, () => nameOf(text))
+  return { ...withMark(shape, text, values), name }
+}
+
+/** The same for a source that will hardly come again. */
+export function statementOf(shape: Shape, source: Source, values: readonly unknown[]): Sql {
+  return withMark(shape, textOf(shape, source), values)
+}
+
+function withMark(shape: Shape, text: string, values: readonly unknown[]): Sql {
+  const { name } = shape.bound.table
   return {
     text,
     values: takesMark(shape) ? [...values, randomUUID()] : values,
-    name: shape.text(`name of ${variant}`, () => nameOf(text)),
-    reads: [shape.bound.table.name],
-    writes: [shape.bound.table.name],
+    reads: [name],
+    writes: [name],
   }
 }
 

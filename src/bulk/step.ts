@@ -1,7 +1,8 @@
+import { type Counts, countsOf } from './counts.ts'
 import { ArrayRows, ByteSink, type EncodedRows } from './encode/index.ts'
-import type { Session, Sql } from './session.ts'
+import type { Result, Session, Sql } from './session.ts'
 import type { Shape } from './shape.ts'
-import { columnless, type invalidTextsText, type outsiderText, type Source, single, unnested } from './sql.ts'
+import { columnless, type Source, single, unnested } from './sql.ts'
 import { writing } from './statement.ts'
 
 /** Rows of one shape that are written by one statement, or by several that write parts of them. */
@@ -9,28 +10,42 @@ export interface Step {
   readonly shape: Shape
   /** How many rows it has, at most. */
   readonly size: number
-  /** Makes ready what the statement needs in this session, and gives it. */
-  prepare(session: Session): Promise<Sql>
-  /** The place of its row in the input, and the row; of a step of size 1. */
-  only(): Promise<Placed | undefined>
+  /** The statement that writes its rows. */
+  statement(): Sql
+  /** What that statement did, where it wrote to the table. */
+  counts(result: Result): Counts | undefined
+  /** Its rows as a source, whose parameters begin at `from`. */
+  source(from: number): { readonly source: Source; readonly values: readonly unknown[] }
+  /** The index in the input of a row that its source calls `o`. */
+  indexOf(o: number): number
+  /** The row with an index of the input, where it is at hand. */
+  row(index: number): object | undefined
+  /** The index in the input of its row; of a step of size 1. */
+  readonly first: number
   /** The rows from and to a place within the step. */
   slice(from: number, to: number): Step
   /** The rows with these indexes of the input, or all but those. */
   filter(indexes: ReadonlySet<number>, keep: boolean): Step
-  /** A question about its rows; of what it answers `o` is an index of the input. */
-  ask(session: Session, question: Question): Promise<readonly Record<string, unknown>[]>
   /** Gives memory back. */
   end(): void
 }
 
-/** A row and its place in the input. */
-export interface Placed {
-  readonly index: number
-  readonly row: object | undefined
-}
-
 /** Makes the text of a question about a source, where there is something to ask. */
-export type Question = typeof outsiderText | typeof invalidTextsText
+export type Question = (shape: Shape, source: Source) => string | undefined
+
+/** Asks about the rows of a step; in the answer `o` is an index of the input. */
+export async function ask(
+  session: Session,
+  step: Step,
+  question: Question,
+): Promise<readonly Record<string, unknown>[]> {
+  if (step.shape.columns.length === 0) return []
+  const { source, values } = step.source(1)
+  const text = question(step.shape, source)
+  if (text === undefined) return []
+  const { rows } = await session.query({ text, values })
+  return rows.map((row) => ({ ...row, o: step.indexOf(Number(row.o)) }))
+}
 
 /** Rows that are at hand. */
 export class RowsStep implements Step {
@@ -55,11 +70,31 @@ export class RowsStep implements Step {
     return this.rows.length
   }
 
-  async prepare(_session: Session): Promise<Sql> {
+  get first(): number {
+    return this.indexes[0] as number
+  }
+
+  statement(): Sql {
     const { shape } = this
     if (shape.columns.length === 0) return writing(shape, 'columnless', columnless, [this.size])
     if (this.size === 1) return writing(shape, 'single', single(shape), this.#parameters())
     return writing(shape, 'unnest', unnested(shape), this.arrays())
+  }
+
+  counts(result: Result): Counts {
+    return countsOf(this.shape.bound.operation.kind, result, this.size)
+  }
+
+  source(from: number): { source: Source; values: readonly unknown[] } {
+    return { source: unnested(this.shape, from), values: this.arrays() }
+  }
+
+  indexOf(o: number): number {
+    return this.indexes[o - 1] as number
+  }
+
+  row(index: number): object | undefined {
+    return this.rows[this.indexes.indexOf(index)]
   }
 
   /** The arrays of all its rows. */
@@ -69,11 +104,7 @@ export class RowsStep implements Step {
     return encoded.parameters()
   }
 
-  async only(): Promise<Placed | undefined> {
-    return { index: this.indexes[0] as number, row: this.rows[0] }
-  }
-
-  slice(from: number, to: number): Step {
+  slice(from: number, to: number): RowsStep {
     return new RowsStep(this.shape, this.rows.slice(from, to), this.indexes.slice(from, to))
   }
 
@@ -84,15 +115,6 @@ export class RowsStep implements Step {
       places.map((at) => this.rows[at] as object),
       places.map((at) => this.indexes[at] as number),
     )
-  }
-
-  async ask(session: Session, question: Question): Promise<readonly Record<string, unknown>[]> {
-    if (this.shape.columns.length === 0) return []
-    const source: Source = unnested(this.shape)
-    const text = question(this.shape, source)
-    if (text === undefined) return []
-    const { rows } = await session.query({ text, values: this.arrays() })
-    return rows.map((row) => ({ ...row, o: this.indexes[Number(row.o) - 1] as number }))
   }
 
   end(): void {

@@ -1,10 +1,9 @@
 import type { Retry } from '../core/retry.ts'
-import { countsOf } from './counts.ts'
 import { type BadRow, BulkRejectedError, BulkRowError } from './errors.ts'
 import { columnOf, isKeyTwice, isRowFault, sqlstateOf } from './faults.ts'
 import type { Result, Session, Target } from './session.ts'
 import { invalidTextsText, outsiderText } from './sql.ts'
-import type { Question, Step } from './step.ts'
+import { ask, type Question, type Step } from './step.ts'
 import type { Tally } from './tally.ts'
 
 /** What a writer is for. */
@@ -54,7 +53,7 @@ export class Writer {
       await this.#execute(step)
     } catch (error) {
       if (!this.#divides(error)) throw error
-      if (step.size === 1) await this.#rejectOnly(step, error)
+      if (step.size === 1) this.#rejectOnly(step, error)
       else await this.#divide(step, error)
     }
   }
@@ -73,7 +72,7 @@ export class Writer {
         const index = Number(o)
         if (known.has(index)) continue
         known.add(index)
-        await this.#refuseAt(step, index, {
+        this.#refuseAt(step, index, {
           column: step.shape.columns[Number(place)]?.field,
           sqlstate: String(sqlstate),
           why: String(message),
@@ -106,27 +105,20 @@ export class Writer {
     const known = new Set(outside.map(({ o }) => Number(o)))
     const why = `it is outside the partial unique index ${arbiter.name}, which holds rows where ${arbiter.predicate}`
     for (const index of known) {
-      await this.#refuseAt(step, index, { column: undefined, sqlstate: '23514', why })
+      this.#refuseAt(step, index, { column: undefined, sqlstate: '23514', why })
     }
     return step.filter(known, false)
   }
 
-  async #refuseAt(
-    step: Step,
-    index: number,
-    bad: Pick<BadRow, 'column' | 'sqlstate' | 'why'>,
-  ): Promise<void> {
-    const row = (await step.filter(new Set([index]), true).only())?.row ?? {}
-    this.refuse({ index, row, ...bad })
+  #refuseAt(step: Step, index: number, bad: Pick<BadRow, 'column' | 'sqlstate' | 'why'>): void {
+    this.refuse({ index, row: step.row(index), ...bad })
   }
 
-  async #rejectOnly(step: Step, error: unknown): Promise<void> {
+  #rejectOnly(step: Step, error: unknown): void {
     if (!this.#options.rejects) throw error
-    const placed = await step.only()
-    if (placed === undefined) return
     const column = columnOf(error)
     const field = step.shape.columns.find((candidate) => candidate.column.name === column)?.field
-    this.#reject(placed.index, placed.row, error as Error, sqlstateOf(error) ?? '', field ?? column)
+    this.#reject(step.first, step.row(step.first), error as Error, sqlstateOf(error) ?? '', field ?? column)
   }
 
   #reject(
@@ -144,13 +136,12 @@ export class Writer {
   }
 
   async #execute(step: Step): Promise<void> {
-    const { kind } = step.shape.bound.operation
-    const result = await this.attempt(async (session) => session.query(await step.prepare(session)))
-    this.#options.tally.add(countsOf(kind, result, step.size))
+    const counts = step.counts(await this.attempt((session) => session.query(step.statement())))
+    if (counts !== undefined) this.#options.tally.add(counts)
   }
 
   #ask(step: Step, question: Question): Promise<readonly Record<string, unknown>[]> {
-    return this.attempt((session) => step.ask(session, question))
+    return this.attempt((session) => ask(session, step, question))
   }
 
   /** Tries again what deadlocked; in a transaction of the caller's that is not ours to do. */
