@@ -1,8 +1,34 @@
 import type { Clock } from '../core/clock.ts'
-import type { PooledClient, PoolParts } from './parts.ts'
+import { isAtRest, type PooledClient, type PoolParts } from './parts.ts'
+import { comeToRest } from './rest.ts'
 
-/** How long the server may take for a cancel request: it is not to hold up whoever waits for it. */
+/** How long the server may take, for a request and for a statement to end: it is not to hold up whoever waits for it. */
 const patienceMs = 5_000
+/** A request that comes before the server has begun the statement is void; so after this another one follows. */
+const againAfterMs = 250
+
+/**
+ * Cancels what a client's backend is doing.
+ *
+ * @param concerns whether that is still what is to be cancelled
+ * @returns whether the server was asked to; in any case when no request is on its way that could hit a later statement
+ */
+export async function cancelRunning(
+  pool: PoolParts,
+  client: PooledClient,
+  clock: Clock,
+  concerns: () => boolean = () => true,
+): Promise<boolean> {
+  const untilMs = clock.now() + patienceMs
+  let asked = false
+  while (!isAtRest(client) && client._queryable !== false && concerns() && clock.now() < untilMs) {
+    const rest = new Promise<boolean>((resolve) => comeToRest(client, clock, againAfterMs, resolve))
+    const [sent] = await Promise.all([requestCancel(pool, client, clock), rest])
+    if (!sent) return asked
+    asked = true
+  }
+  return asked
+}
 
 /**
  * Asks the server to cancel what a client's backend is doing, on a connection of its own that counts for nobody:

@@ -38,7 +38,7 @@ export class Connecting {
   constructor(watched: Watched, options: ConnectingOptions) {
     this.#watched = watched
     this.#options = options
-    const lost = (client: PooledClient, error: unknown) => this.#lost(client, error)
+    const lost = (client: PooledClient, error: unknown) => this.lost(client, error)
     this.#onError = function (error) {
       lost(this, error)
     }
@@ -89,6 +89,7 @@ export class Connecting {
     const settle: ConnectCallback = (error, client, release) => {
       if (deadline !== undefined) clock.clearTimeout(deadline)
       watched.connecting -= 1
+      door?.ended(made)
       if (client !== undefined) {
         this.#connected(client, startedAt)
         door?.succeeded()
@@ -104,11 +105,12 @@ export class Connecting {
     } catch (error) {
       // The client could not even be made: a bad option, which whoever asked hears of as ever.
       watched.connecting -= 1
-      door?.unmade()
+      door?.ended(undefined)
       throw error
     }
     made = pool._clients.at(-1)
     if (made === undefined || watched.clients.has(made)) return
+    door?.made(made)
     this.#born(made)
     const { connectTimeoutMs } = this.#options
     if (connectTimeoutMs === undefined || pool.options.connectionTimeoutMillis) return
@@ -137,7 +139,8 @@ export class Connecting {
     return door?.failed(error, item) ?? false
   }
 
-  #lost(client: PooledClient, error: unknown): void {
+  /** A connection broke. */
+  lost(client: PooledClient, error: unknown): void {
     const watched = this.#watched
     const record = watched.clients.of(client, watched.clock.now())
     // What the monitor cuts itself breaks as well.

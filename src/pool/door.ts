@@ -1,7 +1,7 @@
 import type { TimerHandle } from '../core/clock.ts'
 import { classifyError, type ErrorClass } from '../core/sqlstate.ts'
 import { PoolUnavailableError } from './errors.ts'
-import { type PendingItem, type PoolParts, serveWaiters } from './parts.ts'
+import { type PendingItem, type PooledClient, type PoolParts, serveWaiters } from './parts.ts'
 import type { Watched } from './watched.ts'
 
 /** How a pool connects while its server cannot be reached. */
@@ -33,6 +33,8 @@ export class Door {
   readonly #maxPauseMs: number
   #state: DoorState
   #attempting = 0
+  /** The clients that are connecting. */
+  readonly #made = new Set<PooledClient>()
   /** Since the door is no longer open. */
   #attempts = 0
   #downSince = 0
@@ -59,7 +61,7 @@ export class Door {
 
   /** Whether no connection may be begun now. */
   get isShut(): boolean {
-    if (this.#state === 'open') return false
+    if (this.#state === 'open') return this.#made.size > 0 && this.#hasJustFailed()
     return this.#attempting > 0 || this.#watched.clock.now() < this.#pauseUntil
   }
 
@@ -74,13 +76,18 @@ export class Door {
     this.#attempts += 1
   }
 
-  /** The attempt that was begun last was none. */
-  unmade(): void {
+  /** The client of the attempt that was begun last. */
+  made(client: PooledClient): void {
+    this.#made.add(client)
+  }
+
+  /** An attempt is over; `undefined` for one whose client could not even be made. */
+  ended(client: PooledClient | undefined): void {
     this.#attempting -= 1
+    if (client !== undefined) this.#made.delete(client)
   }
 
   succeeded(): void {
-    this.#attempting -= 1
     this.#opened()
   }
 
@@ -101,11 +108,11 @@ export class Door {
    * @returns whether who it was for waits for another one
    */
   failed(error: unknown, item: PendingItem): boolean {
-    this.#attempting -= 1
     const { class: errorClass } = classifyError(error)
     if (this.#closed || !unreachable.has(errorClass)) {
       // What failed came after the server had let it in: somebody's own code on a new connection.
       this.#opened()
+      serveWaiters(this.#watched.pool)
       return false
     }
     this.#cause = error
@@ -147,6 +154,13 @@ export class Door {
     this.#state = 'open'
     this.#stopWaiting()
     serveWaiters(this.#watched.pool)
+  }
+
+  /** pg-pool lets the next one connect before it says that an attempt has failed. */
+  #hasJustFailed(): boolean {
+    const { _clients } = this.#watched.pool
+    for (const client of this.#made) if (!_clients.includes(client)) return true
+    return false
   }
 
   #tryAgain(): void {

@@ -27,9 +27,12 @@ export class GivingBack {
   readonly #watched: Watched
   readonly #repairs: Repairs
 
-  constructor(watched: Watched, repairs: Repairs) {
+  readonly #lost: (client: PooledClient, error: unknown) => void
+
+  constructor(watched: Watched, repairs: Repairs, lost: (client: PooledClient, error: unknown) => void) {
     this.#watched = watched
     this.#repairs = repairs
+    this.#lost = lost
   }
 
   /** @throws PoolTransactionError where a transaction is open and that is an error by choice */
@@ -37,7 +40,9 @@ export class GivingBack {
     const client = lease.client as PooledClient
     const { transactions, timeouts } = this.#repairs
     if (destroy && !this.#keeps(lease, destroy)) {
-      this.#close(lease, isBroken(destroy) ? 'lost' : 'user', destroy)
+      // The server says so to the statement, and its client may be closed before it hears of it.
+      if (isBroken(destroy)) this.#lost(client, destroy)
+      this.#close(lease, 'user', destroy)
       return
     }
     const closing = this.#closingOf(lease)

@@ -1,5 +1,7 @@
 export type { PoolConnectOptions } from './acquire.ts'
 export type { AlertLevel, AlertMetric, AlertThresholds } from './alerts.ts'
+export { currentDeadline, type Deadline, type DeadlineOptions, withDeadline } from './deadline.ts'
+export { DeadlineExceededError, type DeadlineSpent } from './deadline-error.ts'
 export type { OutageOptions } from './door.ts'
 export type { Durations } from './durations.ts'
 export {
@@ -11,6 +13,7 @@ export {
 } from './errors.ts'
 export type { PoolCloseReason, PoolEvents, PoolHolder } from './events.ts'
 export type { PoolHealth } from './health.ts'
+export { type PoolDeadlines, type PoolDeadlinesOptions, poolDeadlines } from './pool-deadlines.ts'
 export {
   type ClientOf,
   type PoolMonitor,
@@ -20,5 +23,12 @@ export {
 } from './pool-monitor.ts'
 export type { PoolProtection } from './protection.ts'
 export type { PoolResetOptions, PoolResetResult } from './reset.ts'
+export {
+  type PoolSizing,
+  type PoolSizingEvents,
+  type PoolSizingOptions,
+  type PoolSizingStats,
+  poolSizing,
+} from './sizing.ts'
 export type { PoolAlertOptions } from './watch.ts'
 export type { PoolCounters } from './watched.ts'

@@ -195,7 +195,9 @@ class Monitor implements PoolMonitor {
       gone: (lease) => this.#ledger.drop(lease),
       troubled: () => this.#watch.wake(),
     })
-    const givingBack = new GivingBack(watched, { ...protection, timeouts: this.#timeouts })
+    const givingBack = new GivingBack(watched, { ...protection, timeouts: this.#timeouts }, (client, error) =>
+      this.#connecting.lost(client, error),
+    )
     this.#checkout = new Checkout(
       this.#ledger,
       (lease, destroy) => givingBack.giveBack(lease, destroy),

@@ -1,4 +1,4 @@
-import { requestCancel } from './cancel.ts'
+import { cancelRunning } from './cancel.ts'
 import { cut, isAtRest, type PooledClient, serveWaiters } from './parts.ts'
 import type { QueryTimeouts } from './timeouts.ts'
 import { closeIdle } from './upkeep.ts'
@@ -49,7 +49,7 @@ export async function resetPool(
     const busy = gone.left().filter((client) => !isAtRest(client))
     cancelled = busy.length
     const cancels = busy.map((client) =>
-      timeouts === undefined ? requestCancel(pool, client, clock) : timeouts.cancel(client, 'reset'),
+      timeouts === undefined ? cancelRunning(pool, client, clock) : timeouts.cancel(client, 'reset'),
     )
     void Promise.all(cancels)
     await gone.within(graceMs)

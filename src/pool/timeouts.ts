@@ -1,14 +1,10 @@
-import { requestCancel } from './cancel.ts'
-import { isAtRest, type PooledClient, type SentQuery } from './parts.ts'
+import { cancelRunning } from './cancel.ts'
+import type { PooledClient, SentQuery } from './parts.ts'
 import { replaceMethod } from './patches.ts'
-import { comeToRest } from './rest.ts'
 import type { Watched } from './watched.ts'
 
 /** What pg says to the caller of a statement that took longer than its `query_timeout`. */
 const timeoutMessage = 'Query read timeout'
-
-/** How long a cancelled statement may take to end. */
-const endingMs = 5_000
 
 export const isQueryTimeout = (error: unknown): boolean =>
   error instanceof Error && error.message === timeoutMessage
@@ -69,12 +65,9 @@ export class QueryTimeouts {
 
   async #cancel(client: PooledClient, why: 'timeout' | 'reset'): Promise<void> {
     const { pool, clock, counters, events } = this.#watched
-    if (isAtRest(client)) return
-    const [asked] = await Promise.all([
-      requestCancel(pool, client, clock),
-      new Promise((resolve) => comeToRest(client, clock, endingMs, resolve)),
-    ])
-    if (!asked) return
+    const running = client._activeQuery
+    const concerns = () => why === 'reset' || client._activeQuery === running
+    if (!(await cancelRunning(pool, client, clock, concerns))) return
     counters.cancelled += 1
     events.emit('pool:cancelled', { processId: client.processID ?? undefined, why })
   }
