@@ -64,16 +64,15 @@ export class Gatherer<K, V, Db> {
     const caller = currentCaller()
     const known = this.#entries.get(token)
     // What a cache loads must not be older than its load: of that, only what is not sent yet can be shared.
-    if (known !== undefined && (known.isQueued || caller === undefined)) {
-      if (known.isQueued) this.#counters.folded += 1
+    if (known !== undefined && (known.batch === undefined || caller === undefined)) {
+      if (known.batch === undefined) this.#counters.folded += 1
       else this.#counters.kept += 1
       known.waiters += 1
-      if (caller !== undefined && known.isQueued) this.#note(caller, known)
+      if (caller !== undefined) this.#note(caller, known)
       return known
     }
     if (this.#counters.queued >= this.#settings.maxQueued) this.checkRoom(1)
     const entry = new Entry<K, V>(key, token)
-    entry.waiters = 1
     this.#entries.set(token, entry)
     if (this.#place.maxKept > 0) this.#dropOldest()
     this.#queue.push(entry)
@@ -101,8 +100,8 @@ export class Gatherer<K, V, Db> {
   /** Nobody waits for an entry any more: it is not sent if it has not been, and nobody gets it later. */
   forsake(entry: Entry<K, V>, reason: unknown): void {
     if (this.#entries.get(entry.token) === entry) this.#entries.delete(entry.token)
-    if (!entry.isQueued) {
-      entry.batch?.forsake(reason)
+    if (entry.batch !== undefined) {
+      entry.batch.forsake(reason)
       return
     }
     this.#counters.queued -= 1
@@ -118,10 +117,10 @@ export class Gatherer<K, V, Db> {
   /** Forgets what it keeps, of this key or of all; what was sent before answers nobody who comes from now on. */
   forget(token?: KeyToken): void {
     if (token !== undefined) {
-      if (this.#entries.get(token)?.isQueued === false) this.#entries.delete(token)
+      if (this.#entries.get(token)?.batch !== undefined) this.#entries.delete(token)
       return
     }
-    for (const [each, entry] of this.#entries) if (!entry.isQueued) this.#entries.delete(each)
+    for (const [each, entry] of this.#entries) if (entry.batch !== undefined) this.#entries.delete(each)
   }
 
   #note(caller: object, entry: Entry<K, V>): void {
@@ -134,7 +133,7 @@ export class Gatherer<K, V, Db> {
   #dropOldest(): void {
     if (this.#entries.size <= this.#place.maxKept) return
     for (const [token, entry] of this.#entries) {
-      if (!entry.isQueued) this.#entries.delete(token)
+      if (entry.batch !== undefined) this.#entries.delete(token)
       return
     }
   }
@@ -181,7 +180,6 @@ export class Gatherer<K, V, Db> {
     }
     if (batch.length === 0) return undefined
     this.#counters.queued -= batch.length
-    for (const entry of batch) entry.isQueued = false
     if (this.#place.maxKept === 0) {
       if (this.#queue.length === 0) this.#entries = new Map()
       else for (const entry of batch) this.#entries.delete(entry.token)
@@ -223,20 +221,23 @@ export class Gatherer<K, V, Db> {
 
   #land(batch: Batch<K, V, Db>, rows: unknown, startedAt: number): void {
     const { events, clock } = this.#settings
+    const { entries } = batch
+    let items: readonly unknown[]
     try {
-      this.#answer(rows, batch.entries)
+      items = this.#answer(rows, entries)
     } catch (error) {
       this.#fail(batch, error, startedAt)
       return
     }
     batch.isSettled = true
-    for (const entry of batch.entries) {
-      if (entry.isFailed) this.#unkeep(entry)
-      entry.settle()
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i] as Entry<K, V>
+      const item = items[i]
+      if (item instanceof Error) this.#reject(entry, item)
+      else entry.resolve(item as V)
     }
     if (events.listening) {
-      const durationMs = clock.now() - startedAt
-      events.emit('loader:batch', { keys: batch.entries.length, durationMs })
+      events.emit('loader:batch', { keys: entries.length, durationMs: clock.now() - startedAt })
     }
   }
 
@@ -249,12 +250,7 @@ export class Gatherer<K, V, Db> {
       return
     }
     this.#counters.failed += 1
-    for (const entry of entries) {
-      this.#unkeep(entry)
-      entry.value = error
-      entry.isFailed = true
-      entry.settle()
-    }
+    for (const entry of entries) this.#reject(entry, error)
     if (events.listening) {
       events.emit('loader:failed', { keys: entries.length, durationMs: clock.now() - startedAt, error })
     }
@@ -274,7 +270,8 @@ export class Gatherer<K, V, Db> {
   }
 
   /** An error is not kept; nor does it drop what was asked for anew under its key. */
-  #unkeep(entry: Entry<K, V>): void {
+  #reject(entry: Entry<K, V>, error: unknown): void {
     if (this.#entries.get(entry.token) === entry) this.#entries.delete(entry.token)
+    entry.reject(error)
   }
 }

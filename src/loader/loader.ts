@@ -8,7 +8,7 @@ import type { Answer } from './answers.ts'
 import type { Entry } from './entry.ts'
 import { LoaderNoScopeError } from './errors.ts'
 import { Gatherer } from './gatherer.ts'
-import { type KeyToken, tokenOf } from './key-token.ts'
+import { type KeyToken, tokenOf, type Where } from './key-token.ts'
 import { ofRequest } from './scope.ts'
 import type { LoaderCounters, LoaderEvents, LoaderSettings } from './settings.ts'
 
@@ -84,6 +84,7 @@ export class View<K, V, Db> implements Loader<K, V, Db> {
   readonly #db: Db
   readonly #counters: LoaderCounters
   readonly #views: WeakMap<object, View<K, V, Db>>
+  readonly #aKey: Where
   /** Of a shared loader, and of a transaction. */
   readonly #shared: Gatherer<K, V, Db> | undefined
 
@@ -91,6 +92,7 @@ export class View<K, V, Db> implements Loader<K, V, Db> {
     this.#settings = settings
     this.#answer = answer
     this.#db = db
+    this.#aKey = () => ({ primitive: settings.primitive, name: 'a key' })
     this.#counters = parent === undefined ? noCounters() : parent.#counters
     this.#views = parent === undefined ? new WeakMap() : parent.#views
     if (isTransaction(db)) this.#shared = this.#gatherer({ maxConcurrent: 1, maxKept: 0, canSplit: false })
@@ -166,8 +168,8 @@ export class View<K, V, Db> implements Loader<K, V, Db> {
   }
 
   #tokenOf(key: K): KeyToken {
-    const { primitive, normalizeKey } = this.#settings
-    return tokenOf(normalizeKey === undefined ? key : normalizeKey(key), () => ({ primitive, name: 'a key' }))
+    const { normalizeKey } = this.#settings
+    return tokenOf(normalizeKey === undefined ? key : normalizeKey(key), this.#aKey)
   }
 
   #gathererOfCall(): Gatherer<K, V, Db> {

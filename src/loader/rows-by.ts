@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from '../core/errors.ts'
 import { checkOptions, checkValue, describe, either, type Rule, rules } from '../core/validate.ts'
-import { type Answer, type Answerable, type Answerer, type Missing, missed } from './answers.ts'
+import { type Answer, type Answerer, type Give, type Missing, manyPlaced, onePlaced } from './answers.ts'
 import type { LoaderCall } from './batch.ts'
 import { type Absent, type LoaderOptions, loaderOf, loaderRules, missingRule } from './batched-loader.ts'
 import { LoaderAnswerError } from './errors.ts'
@@ -77,20 +77,15 @@ export function rowBy(
 ): Loader<LoaderKey, unknown, RowsDb> {
   checkOptions('rowBy', options, { ...optionRules, missing: missingRule })
   const { missing = 'undefined' } = options
-  return loaderOfRows('rowBy', db, from, by, options, (answerer) => (rows, entries) => {
-    forEachPlaced(answerer, rows, entries, (row, entry) => {
-      if (entry.isFound) {
-        throw new LoaderAnswerError(
-          answerer.primitive,
-          answerer.name,
-          'there is more than one row for a key; for the rows of many parents there is rowsBy',
-        )
-      }
-      entry.isFound = true
-      entry.value = row
-    })
-    missed(entries, missing, answerer)
-  })
+  return loaderOfRows(
+    'rowBy',
+    db,
+    from,
+    by,
+    options,
+    (answerer) => (rows, asked) =>
+      onePlaced(asked, missing, answerer, (give) => forEachPlaced(answerer, rows, asked.length, give)),
+  )
 }
 
 /**
@@ -138,12 +133,15 @@ export function rowsBy(
   if (options.limit !== undefined && (options.orderBy ?? []).length === 0) {
     throw new InvalidArgumentError('rowsBy', 'limit needs orderBy, which says what the first rows are')
   }
-  return loaderOfRows('rowsBy', db, from, by, options, (answerer) => (rows, entries) => {
-    for (const entry of entries) entry.value = []
-    forEachPlaced(answerer, rows, entries, (row, entry) => {
-      ;(entry.value as unknown[]).push(row)
-    })
-  })
+  return loaderOfRows(
+    'rowsBy',
+    db,
+    from,
+    by,
+    options,
+    (answerer) => (rows, asked) =>
+      manyPlaced(asked, (give) => forEachPlaced(answerer, rows, asked.length, give)),
+  )
 }
 
 const { db: _, ...optionRules } = loaderRules
@@ -212,16 +210,10 @@ function arraysOf(keys: readonly LoaderKey[], by: string | readonly string[]): u
 }
 
 /** Gives each row to the key at its place, without the column that says so. */
-function forEachPlaced(
-  { primitive, name }: Answerer,
-  rows: unknown,
-  entries: readonly Answerable<LoaderKey>[],
-  give: (row: unknown, entry: Answerable<LoaderKey>) => void,
-): void {
-  for (const entry of entries) entry.isFound = false // it may have been in a batch before
+function forEachPlaced({ primitive, name }: Answerer, rows: unknown, count: number, give: Give): void {
   for (const row of rows as Record<string, unknown>[]) {
-    const entry = entries[Number(row[PLACE]) - 1]
-    if (entry === undefined) {
+    const place = Number(row[PLACE])
+    if (!(place >= 1 && place <= count)) {
       throw new LoaderAnswerError(
         primitive,
         name,
@@ -230,6 +222,6 @@ function forEachPlaced(
     }
     // The last one, so that V8 goes back to the shape without it instead of making a dictionary.
     delete row[PLACE]
-    give(row, entry)
+    give(row, place - 1)
   }
 }

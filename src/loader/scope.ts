@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { Observer, Statement } from '../core/seam/observer.ts'
+import type { ObservedTransaction, Observer, Statement } from '../core/seam/observer.ts'
 
 /** What one request has of the loaders that are scoped to it. */
 export interface RequestLoads {
@@ -50,20 +50,24 @@ export function loaderObserver(): Observer {
   const forget = (): void => {
     for (const loads of scopes.getStore()?.values() ?? []) loads.forget()
   }
+  const wrote = new WeakSet<ObservedTransaction>()
   return {
     name: 'loaders',
     after(statement) {
-      if (mayWrite(statement)) forget()
+      if (!mayWrite(statement)) return
+      if (statement.transaction !== undefined) wrote.add(statement.transaction)
+      forget()
     },
-    transaction(_transaction, { type }) {
-      if (type !== 'begin' && type !== 'savepoint') forget()
+    // What was loaded outside while the transaction was open is as it was before.
+    transaction(transaction, { type }) {
+      if ((type === 'commit' || type === 'uncertain') && wrote.has(transaction)) forget()
     },
   }
 }
 
 /** Whether it is anything but a plain read: of a wrong guess, only the wrong "no" would harm. */
 function mayWrite({ node, text, script, control }: Statement): boolean {
-  if (control !== undefined) return false // its edge tells
+  if (control !== undefined) return control.type === 'commitPrepared' // the others are told as edges
   if (node?.kind === 'SelectQueryNode') return (node as { with?: unknown }).with !== undefined
   return script || !/^\s*(?:select|values|table|show)\b/i.test(text)
 }

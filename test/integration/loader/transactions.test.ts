@@ -155,9 +155,10 @@ describe('a request that writes', () => {
     await loaderScope(async () => {
       await pilots.load(1)
       await db.selectFrom('pilots').selectAll().execute()
+      await db.transaction().execute((trx) => trx.selectFrom('pilots').selectAll().execute())
       await pilots.load(1)
     })
-    expect(selects()).toHaveLength(2)
+    expect(selects()).toHaveLength(3)
   })
 
   test('leaves what others have loaded', async () => {

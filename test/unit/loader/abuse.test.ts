@@ -188,7 +188,7 @@ describe('abuse', () => {
     [
       'two rows for one key',
       () => answering([1, 1], { keyOf }).load(1),
-      'loader "pilots": load gave more than one row for a key; for the rows of many parents there is batchedLoader.many',
+      'loader "pilots": there is more than one row for a key; for the rows of many parents there is batchedLoader.many',
     ],
     [
       'a row that nobody asked for',
