@@ -1,3 +1,4 @@
+import { InvalidArgumentError } from '../core/errors.ts'
 import type { KyselyHandle } from '../core/kysely.ts'
 import type { PgClient, PgPool } from '../core/pg.ts'
 import { checkOptions, either, oneOf, type Rule, rules } from '../core/validate.ts'
@@ -145,6 +146,7 @@ export async function keysetPage(
   checkOptions('keysetPage', options, optionRules)
   const keys = orderingOf(options.by, options.key)
   const source = sourceOf('keysetPage', db, query)
+  checkUnordered(source)
   const seal = sealOf(options, keys, source)
   const { option, position } = positionOf(options, keys, seal)
   const forward = option === 'after' || (option === undefined && options.last !== true)
@@ -169,11 +171,13 @@ export async function keysetPage(
   const hasBeyond = rows.length > size
   const hasOthers = position !== undefined && extra[othersColumn] === true
   const counted = textOf(extra, totalColumn)
-  if (hasBeyond) rows.pop()
-  if (!forward) rows.reverse()
   const places = rows.map((row) => takePlace(row, keys.length))
   if (places.some((place, index) => index > 0 && isSame(place, places[index - 1]))) {
     throw new PageOrderError(keyColumns(options.key), options.name)
+  }
+  for (const list of [rows, places]) {
+    if (hasBeyond) list.pop()
+    if (!forward) list.reverse()
   }
 
   const cursor = (place: Position | undefined) => place && encodeCursor(place, seal)
@@ -191,6 +195,15 @@ export async function keysetPage(
 }
 
 type Place = readonly (string | null)[]
+
+/** An order inside would only be sorted once more. Where it decides which rows there are it has its place. */
+function checkUnordered({ query: { orderBy, limit, fetch, distinctOn } }: Source): void {
+  if (orderBy === undefined || limit !== undefined || fetch !== undefined || distinctOn !== undefined) return
+  throw new InvalidArgumentError(
+    'keysetPage',
+    'the query must have no orderBy of its own, for `by` and `key` order it',
+  )
+}
 
 function sealOf(
   { name, secret = [] }: PageOptions<Record<string, unknown>>,
