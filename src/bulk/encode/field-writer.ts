@@ -68,6 +68,6 @@ function elementsOf(element: PgType, delimiter: string): Elements {
 
 /** The text of a type that only the server knows. */
 function otherText({ name: type }: PgType): (value: unknown) => string {
-  const expected = `the text of a ${type}`
+  const expected = `text that is read as ${type}`
   return (value) => textOf(value, expected)
 }
