@@ -48,10 +48,12 @@ type By<Row> = ColumnOf<Row> | readonly ColumnOf<Row>[]
  * const flight = rowBy<Flight>(pool, 'flights', ['callsign', 'cid', 'logon_time'])
  * ```
  * ```sql
+ * -- by one column; by several it is as that of rowsBy, with limit 2
  * select r.*, k.place::int4 as millrace
  * from unnest(coalesce($1, (select array_agg(r."icao_code") from (<query>) as r where false)))
  *      with ordinality as k(k0, place)
  * join (<query>) as r on r."icao_code" = k.k0
+ * where r."icao_code" = any($1)
  * ```
  *
  * @param from a table by name, a select query of Kysely (which gives the rows their type), or `{ text, values }`
@@ -77,12 +79,14 @@ export function rowBy(
 ): Loader<LoaderKey, unknown, RowsDb> {
   checkOptions('rowBy', options, { ...optionRules, missing: missingRule })
   const { missing = 'undefined' } = options
+  // A unique key has its index, so that each pair is one look into it; a join with all of them reads the whole table.
+  const limit = typeof by === 'string' || by.length === 1 ? undefined : 2
   return loaderOfRows(
     'rowBy',
     db,
     from,
     by,
-    options,
+    { ...options, limit },
     (answerer) => (rows, asked) =>
       onePlaced(asked, missing, answerer, (give) => forEachPlaced(answerer, rows, asked.length, give)),
   )
@@ -188,8 +192,13 @@ function loaderOfRows<V>(
   const text = rowsSql(source, columns, orderBy, limit)
   const load = (keys: readonly LoaderKey[], call: LoaderCall<RowsDb>) =>
     rowsOf(call.db, source, text, [...source.values, ...arraysOf(keys, by)])
-  const { orderBy: _orderBy, limit: _limit, ...own } = options
-  return loaderOf(primitive, load, { ...own, db }, answerOf({ primitive, name }), checkedKey(primitive, by))
+  return loaderOf(
+    primitive,
+    load,
+    { ...options, db },
+    answerOf({ primitive, name }),
+    checkedKey(primitive, by),
+  )
 }
 
 /** Refuses, before it is queued, a key that would fail all those that it is sent with. */
