@@ -1,3 +1,4 @@
+import { MillraceError } from '../core/errors.ts'
 import { classifyError } from '../core/sqlstate.ts'
 
 /** What a call says of what it called; `neutral` is nothing at all. */
@@ -23,12 +24,19 @@ export function outcomeOf(error: unknown, isFailure: IsFailure | undefined): Out
   const decided = isFailure === undefined ? undefined : ask(isFailure, error)
   if (decided !== undefined) return decided ? 'failed' : 'succeeded'
   const { class: errorClass, condition, sqlstate, connectionUsable } = classifyError(error)
-  if (refusedHere.has(condition)) return 'neutral'
+  if (refusedHere.has(condition) || isBareDeadline(error)) return 'neutral'
   if (errorClass === 'outage' || errorClass === 'overload') return 'failed'
   // The server's own word, but not its last one.
   const isAnswer = sqlstate !== undefined
   if (errorClass === 'unknown') return isAnswer && connectionUsable ? 'succeeded' : 'failed'
   return isAnswer ? 'succeeded' : 'neutral'
+}
+
+/** A deadline that was over says nothing of the server, unless it cut off a statement, which is its cause then. */
+function isBareDeadline(error: unknown): boolean {
+  return (
+    error instanceof MillraceError && error.code === 'MILLRACE_DEADLINE_EXCEEDED' && error.cause === undefined
+  )
 }
 
 /** One that throws has no opinion; its error must not take the place of the caller's. */

@@ -56,6 +56,7 @@ const codes: Readonly<Record<string, Meaning>> = {
   MILLRACE_CIRCUIT_OPEN: refusedHere,
   MILLRACE_CIRCUIT_ISOLATED: refusedHere,
   MILLRACE_BREAKER_TIMEOUT: { class: 'overload' },
+  MILLRACE_DEADLINE_EXCEEDED: { class: 'overload' },
   MILLRACE_POOL_TIMEOUT: full,
   MILLRACE_POOL_UNAVAILABLE: unreachable,
   MILLRACE_POOL_TRANSACTION: caller,

@@ -2,6 +2,7 @@ import type { Clock, TimerHandle } from '../core/clock.ts'
 import { type Limiter, limiter } from '../core/limiter.ts'
 import { askingForQuery, isPoolQueryAsking } from '../core/seam/asking.ts'
 import { keepAsking } from '../core/seam/pg-pool.ts'
+import { activeDeadline } from './deadline.ts'
 import type { ConnectCallback, PooledClient, PoolParts } from './parts.ts'
 import { isAtRest } from './parts.ts'
 import type { Patches } from './patches.ts'
@@ -133,7 +134,10 @@ export class Gate {
         if (ofQuery) askingForQuery(go)
         else go()
       })
-    this.limiter.run(loan).catch((error: unknown) => {
+    const deadline = activeDeadline()
+    // A moment later, so that whoever keeps the deadline is the one to say so.
+    const deadlineMs = deadline === undefined ? undefined : deadline.remainingMs + 1
+    this.limiter.run(loan, { deadlineMs }).catch((error: unknown) => {
       leaveQueue()
       callback(error)
     })
