@@ -25,6 +25,7 @@ const shared = {
   maxRejected: rules.nonNegativeInteger,
   maxBatchRows: rules.positiveInteger,
   maxBatchBytes: rules.positiveInteger,
+  maxConnections: rules.positiveInteger,
   via: oneOf('auto', 'unnest', 'copy'),
   signal: { expected: 'an AbortSignal', holds: (value: unknown) => value instanceof AbortSignal },
   onProgress: rules.function,

@@ -14,17 +14,16 @@ interface Group {
 
 /** Rows that come one after another, encoded as they come, until they are written together. */
 export class Chunk {
-  /** How many rows of the input end with this chunk. */
-  end: number
+  /** The index of its first row. */
+  first: number | undefined
   readonly #shapes: Shapes
   readonly #groups = new Map<string, Group>()
   readonly #values: unknown[] = []
   #last: Group | undefined
   #rows = 0
 
-  constructor(shapes: Shapes, from: number) {
+  constructor(shapes: Shapes) {
     this.#shapes = shapes
-    this.end = from
   }
 
   /** How many rows it holds. */
@@ -64,6 +63,7 @@ export class Chunk {
         recode(group, texts)
       }
     }
+    this.first ??= index
     group.rows.push(row)
     group.indexes.push(index)
     this.#rows += 1

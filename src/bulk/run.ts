@@ -6,10 +6,11 @@ import { Chunk } from './chunk.ts'
 import { type BadRow, BulkAbortedError, noteOutcome } from './errors.ts'
 import { isStale } from './faults.ts'
 import { isAsync, nextUnlessAborted, type Rows } from './input.ts'
+import { type LaneOf, lanesByKey } from './lanes.ts'
 import { inRounds } from './mixed.ts'
-import { BoundOperation, type Operation, UnknownColumnError } from './operation.ts'
+import { type Operation, UnknownColumnError } from './operation.ts'
 import { type Target, targetOf } from './session.ts'
-import { Shapes } from './shapes.ts'
+import { type Shapes, shapesOf } from './shapes.ts'
 import { Stage } from './stage.ts'
 import { RowsStep, type Step } from './step.ts'
 import type { Table } from './table.ts'
@@ -19,6 +20,9 @@ import { Writer } from './writer.ts'
 
 /** What all bulk operations share, unless they are given another. */
 const sharedRetry = makeRetry({ name: 'bulk' })
+
+/** As many rows are worth a connection. */
+const fewRows = 1_000
 
 /** Does a bulk operation from its first row to its outcome. */
 export async function run(
@@ -32,25 +36,32 @@ export async function run(
   return new Run(target, table, operation, options, await target.inTransaction()).run(rows)
 }
 
+/** What goes one way: chunks that are written one after another, and the next one, which is gathered meanwhile. */
+interface Lane {
+  chunk: Chunk
+  readonly unwritten: Set<Chunk>
+  inFlight: Promise<void>
+}
+
 class Run {
   readonly #operation: Operation
   readonly #options: BulkOptions
   readonly #inTransaction: boolean
   readonly #entry: CatalogEntry
-  readonly #named: (field: string) => string
+  readonly #named: ((field: string) => string) | undefined
   readonly #tally: Tally
   readonly #writer: Writer
   readonly #table: string
   readonly #maxRows: number
   readonly #maxBytes: number
   #shapes!: Shapes
-  #chunk!: Chunk
+  #lanes: Lane[] = []
+  #laneOf: LaneOf | undefined
   #index = 0
+  #failed: { readonly error: unknown } | undefined
   /** Where the rows of a transaction are gathered that do not fit one batch. */
   #stage: Stage | undefined
   #rowAt: (index: number) => object | undefined = () => undefined
-  /** The chunk that is being written while the next one is encoded. */
-  #inFlight: Promise<void> = Promise.resolve()
 
   constructor(
     target: Target,
@@ -66,7 +77,9 @@ class Run {
     this.#options = options
     this.#inTransaction = inTransaction
     this.#entry = new CatalogEntry(target, operation.primitive, named.table, named.schema)
-    this.#named = (field) => target.names(name, schema, [field]).columns[0] ?? field
+    this.#named = target.plain
+      ? undefined
+      : (field) => target.names(name, schema, [field]).columns[0] ?? field
     this.#maxRows = options.maxBatchRows ?? 10_000
     this.#maxBytes = options.maxBatchBytes ?? 8 * 2 ** 20
     this.#tally = new Tally(options.clock ?? systemClock)
@@ -88,10 +101,11 @@ class Run {
       if (Array.isArray(rows)) this.#rowAt = (index) => rows[index] as object | undefined
       this.#checkAbort()
       await this.#bind()
+      this.#openLanes(Array.isArray(rows) ? rows.length : Infinity)
       if (isAsync(rows)) await this.#readAsync(rows)
       else await this.#read(rows)
-      await this.#dispatch(true)
-      await this.#inFlight
+      await this.#drain()
+      this.#tally.rows = this.#index
       return this.#tally.outcome()
     } catch (error) {
       throw await this.#failure(error)
@@ -99,12 +113,11 @@ class Run {
   }
 
   async #failure(error: unknown): Promise<unknown> {
-    await this.#inFlight.catch(() => undefined)
+    await Promise.allSettled(this.#lanes.map(({ inFlight }) => inFlight))
     const { signal } = this.#options
-    const outcome = this.#tally.outcome()
     const failure = signal?.aborted === true && error === signal.reason ? this.#aborted() : error
     if (isStale(error)) this.#entry.forget()
-    noteOutcome(failure, outcome)
+    noteOutcome(failure, this.#tally.outcome())
     return failure
   }
 
@@ -123,7 +136,7 @@ class Run {
       for (;;) {
         const next = await nextUnlessAborted(iterator, signal)
         if (next === undefined) {
-          await this.#inFlight
+          await Promise.all(this.#lanes.map(({ inFlight }) => inFlight))
           throw this.#aborted()
         }
         if (next.done === true) {
@@ -139,44 +152,100 @@ class Run {
     }
   }
 
+  #openLanes(rows: number): void {
+    const most = this.#inTransaction
+      ? 1
+      : Math.min(this.#options.maxConnections ?? 1, Math.ceil(rows / fewRows))
+    const isInsert = this.#operation.kind === 'insert'
+    if (!isInsert && most > 1) this.#laneOf = lanesByKey(this.#shapes.bound)
+    const splits = isInsert ? !this.#operation.ignoreConflicts : this.#laneOf !== undefined
+    const lane = (): Lane => ({
+      chunk: new Chunk(this.#shapes),
+      unwritten: new Set(),
+      inFlight: Promise.resolve(),
+    })
+    this.#lanes = Array.from({ length: splits ? Math.max(1, most) : 1 }, lane)
+  }
+
   /** Takes a row; gives a promise where the next one has to wait. */
   #add(row: object): Promise<void> | undefined {
     const index = this.#index++
-    const chunk = this.#chunk
-    chunk.end = this.#index
+    const lane = this.#laneFor(row)
+    if (lane === undefined) return this.#drain(1).then(() => this.#addTo(this.#lanes[0] as Lane, row, index))
+    return this.#addTo(lane, row, index)
+  }
+
+  /** Where the row goes; `undefined` where that cannot be told, so that all has to go one way from here on. */
+  #laneFor(row: object): Lane | undefined {
+    const lanes = this.#lanes
+    if (lanes.length === 1) return lanes[0]
+    if (this.#laneOf === undefined) return lanes[Math.floor(this.#index / this.#maxRows) % lanes.length]
+    const place = this.#laneOf(row as Record<string, unknown>, lanes.length)
+    return place === undefined ? undefined : lanes[place]
+  }
+
+  #addTo(lane: Lane, row: object, index: number): Promise<void> | undefined {
+    const { chunk } = lane
     let bad: BadRow | undefined
     try {
       bad = chunk.add(row, index)
     } catch (error) {
-      if (error instanceof UnknownColumnError) return this.#addAgain(row, index, error)
+      if (error instanceof UnknownColumnError) return this.#addAgain(lane, row, index, error)
       throw error
     }
-    if (bad !== undefined) return this.#addAgain(row, index, bad)
-    return chunk.rows >= this.#maxRows || chunk.bytes >= this.#maxBytes ? this.#dispatch() : undefined
+    if (bad !== undefined) return this.#addAgain(lane, row, index, bad)
+    return chunk.rows >= this.#maxRows || chunk.bytes >= this.#maxBytes ? this.#dispatch(lane) : undefined
   }
 
   /** What was wrong with a row may be right by now: the table may have changed since the catalog was read. */
-  async #addAgain(row: object, index: number, problem: BadRow | UnknownColumnError): Promise<void> {
+  async #addAgain(
+    lane: Lane,
+    row: object,
+    index: number,
+    problem: BadRow | UnknownColumnError,
+  ): Promise<void> {
     const changed = await this.#entry.changed()
     let bad: BadRow | UnknownColumnError | undefined = problem
     if (changed !== undefined) {
-      await this.#dispatch()
-      this.#use(changed)
-      this.#chunk.end = index + 1
-      bad = this.#chunk.add(row, index)
+      await this.#dispatch(lane)
+      this.#shapes = this.#shapesOf(changed)
+      lane.chunk = new Chunk(this.#shapes)
+      bad = lane.chunk.add(row, index)
     }
     if (bad instanceof UnknownColumnError) throw bad
     if (bad !== undefined) this.#writer.refuse(bad)
   }
 
   /** Writes what was gathered while more is. */
-  async #dispatch(last = false): Promise<void> {
-    const chunk = this.#chunk
-    this.#chunk = new Chunk(this.#shapes, chunk.end)
-    await this.#inFlight
+  async #dispatch(lane: Lane, last = false): Promise<void> {
+    const { chunk } = lane
+    lane.chunk = new Chunk(this.#shapes)
+    lane.unwritten.add(chunk)
+    await lane.inFlight
+    if (this.#failed !== undefined) throw this.#failed.error
     this.#checkAbort()
-    this.#inFlight = this.#write(chunk, last)
-    this.#inFlight.catch(() => undefined)
+    lane.inFlight = this.#write(chunk, last).then(() => {
+      lane.unwritten.delete(chunk)
+      this.#wrote(chunk)
+    })
+    lane.inFlight.catch((error: unknown) => {
+      this.#failed ??= { error }
+    })
+  }
+
+  /** Writes all that was gathered, and goes on with so many lanes. */
+  async #drain(lanes?: number): Promise<void> {
+    for (const lane of this.#lanes) await this.#dispatch(lane, lanes === undefined)
+    await Promise.all(this.#lanes.map(({ inFlight }) => inFlight))
+    if (lanes !== undefined) this.#lanes.length = lanes
+  }
+
+  #wrote(chunk: Chunk): void {
+    if (this.#stage === undefined) {
+      const open = this.#lanes.flatMap((lane) => [lane.chunk, ...lane.unwritten])
+      this.#tally.rows = Math.min(...open.map(({ first }) => first ?? this.#index))
+    }
+    if (chunk.rows > 0) this.#options.onProgress?.(this.#tally.progress())
   }
 
   async #write(chunk: Chunk, last: boolean): Promise<void> {
@@ -193,9 +262,6 @@ class Run {
       this.#writer.attempt((session) => session.query(sql)),
     )
     for (const step of steps) await this.#writeStep(step)
-    if (chunk.end === this.#tally.rows) return
-    this.#tally.rows = chunk.end
-    this.#options.onProgress?.(this.#tally.progress())
   }
 
   /** Whether all rows are to be there before the first is written: several statements would break the order of keys. */
@@ -210,7 +276,7 @@ class Run {
     } catch (error) {
       if (this.#inTransaction || !isStale(error) || !(step instanceof RowsStep)) throw error
       // A chunk that is being gathered meanwhile stays as it is, and comes here in its turn.
-      if (step.shape.bound.table === this.#shapes.table) {
+      if (step.shape.bound.table === this.#shapes.bound.table) {
         const changed = await this.#entry.changed()
         if (changed === undefined) throw error
         this.#shapes = this.#shapesOf(changed)
@@ -221,7 +287,7 @@ class Run {
 
   /** The same rows for the table as it is now. */
   #rebuilt(step: RowsStep): readonly Step[] {
-    const chunk = new Chunk(this.#shapes, 0)
+    const chunk = new Chunk(this.#shapes)
     for (const [at, row] of step.rows.entries()) {
       const bad = chunk.add(row, step.indexes[at] as number)
       if (bad !== undefined) this.#writer.refuse(bad)
@@ -232,22 +298,17 @@ class Run {
   async #bind(): Promise<void> {
     const table = await this.#entry.table()
     try {
-      this.#use(table)
+      this.#shapes = this.#shapesOf(table)
     } catch (error) {
       if (!(error instanceof InvalidArgumentError)) throw error
       const changed = await this.#entry.changed()
       if (changed === undefined) throw error
-      this.#use(changed)
+      this.#shapes = this.#shapesOf(changed)
     }
   }
 
-  #use(table: Table): void {
-    this.#shapes = this.#shapesOf(table)
-    this.#chunk = new Chunk(this.#shapes, this.#index)
-  }
-
   #shapesOf(table: Table): Shapes {
-    return new Shapes(new BoundOperation(this.#operation, table, this.#named))
+    return shapesOf(this.#operation, table, this.#named)
   }
 
   #checkAbort(): void {

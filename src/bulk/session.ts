@@ -42,6 +42,8 @@ export interface Names {
 export interface Target {
   /** Lives as long as what connects to this database, or session. */
   readonly identity: object
+  /** Whether names are those of the database. */
+  readonly plain: boolean
   /** Whether the caller has begun a transaction. */
   inTransaction(): Promise<boolean>
   names(table: string, schema: string | undefined, columns: readonly string[]): Names
@@ -103,6 +105,7 @@ const asNamed: Target['names'] = (table, schema, columns) => ({ table, schema, c
 
 class PgTarget implements Target {
   readonly identity: object
+  readonly plain = true
   readonly #db: BulkTarget
   readonly names = asNamed
 
@@ -135,6 +138,7 @@ interface Connection {
 
 interface Executor {
   readonly adapter: object
+  readonly plugins: readonly object[]
   transformQuery(node: object, queryId: object): object
   provideConnection<T>(use: (connection: Connection) => Promise<T>): Promise<T>
 }
@@ -167,6 +171,7 @@ const binary = new WeakMap<object, Promise<boolean>>()
 
 class KyselyTarget implements Target {
   readonly identity: object
+  readonly plain: boolean
   readonly #db: KyselyHandle
   readonly #executor: Executor
   readonly #primitive: string
@@ -176,6 +181,7 @@ class KyselyTarget implements Target {
     this.#executor = db.getExecutor() as Executor
     this.#primitive = primitive
     this.identity = this.#executor.adapter
+    this.plain = this.#executor.plugins.length === 0
   }
 
   inTransaction(): Promise<boolean> {

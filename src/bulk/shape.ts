@@ -76,8 +76,9 @@ export class Shape {
   }
 
   giveBack(rows: EncodedRows): void {
+    const isLarge = rows.bytes > mostBytesKept
     rows.clear()
-    if (this.#idle.length < 2) this.#idle.push(rows)
+    if (this.#idle.length < 4 && !isLarge) this.#idle.push(rows)
   }
 
   /** A statement of this shape, made once. */
@@ -89,6 +90,9 @@ export class Shape {
     return text
   }
 }
+
+/** Two batches of the default size. */
+const mostBytesKept = 16 * 2 ** 20
 
 /** A name for a list of columns. */
 export const idOf = (fields: readonly string[]): string => JSON.stringify(fields)

@@ -1,34 +1,50 @@
 import { InvalidArgumentError } from '../core/errors.ts'
 import { describe } from '../core/validate.ts'
-import type { BoundOperation } from './operation.ts'
+import { BoundOperation, type Operation } from './operation.ts'
 import { idOf, Shape } from './shape.ts'
 import type { Table } from './table.ts'
 
 type Row = Readonly<Record<string, unknown>>
 
+/** What was found for operations that are done again and again, by the table as it was read. */
+const kept = new WeakMap<Table, Map<string, Shapes>>()
+const mostKept = 50
+
+/** The shapes of an operation, kept for the next one like it; of names that plugins make up, made anew. */
+export function shapesOf(
+  operation: Operation,
+  table: Table,
+  named: ((field: string) => string) | undefined,
+): Shapes {
+  if (named !== undefined) return new Shapes(new BoundOperation(operation, table, named))
+  const ofTable = kept.get(table) ?? new Map<string, Shapes>()
+  kept.set(table, ofTable)
+  const id = JSON.stringify(operation)
+  const shapes = ofTable.get(id) ?? new Shapes(new BoundOperation(operation, table, (field) => field))
+  if (ofTable.size >= mostKept) ofTable.clear()
+  ofTable.set(id, shapes)
+  return shapes
+}
+
 /** Finds the shape of each row: which columns it gives. Most inputs have one. */
 export class Shapes {
-  readonly #bound: BoundOperation
+  readonly bound: BoundOperation
   readonly #fixed: readonly string[] | undefined
   readonly #known = new Map<string, Shape>()
   #last: { readonly fields: readonly string[]; readonly id: string } | undefined
 
   constructor(bound: BoundOperation) {
     const { columns, kind, key } = bound.operation
-    this.#bound = bound
+    this.bound = bound
     // A delete looks at nothing but the key.
     this.#fixed = kind === 'delete' ? key : columns
-  }
-
-  get table(): Table {
-    return this.#bound.table
   }
 
   /** @throws InvalidArgumentError for what is no row, or has a field that is no column */
   of(row: unknown, index: number): Shape {
     if (typeof row !== 'object' || row === null || Array.isArray(row)) {
       throw new InvalidArgumentError(
-        this.#bound.operation.primitive,
+        this.bound.operation.primitive,
         `rows[${index}] must be an object, got ${describe(row)}`,
       )
     }
@@ -38,7 +54,8 @@ export class Shapes {
     }
     const fields = this.#fieldsOf(row as Row)
     const id = idOf(fields)
-    const shape = this.#known.get(id) ?? Shape.of(this.#bound, fields)
+    const shape = this.#known.get(id) ?? Shape.of(this.bound, fields)
+    if (this.#known.size >= mostKept) this.#known.clear()
     this.#known.set(id, shape)
     this.#last = { fields, id }
     return shape

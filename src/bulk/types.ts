@@ -30,6 +30,12 @@ export interface BulkOptions<F extends string = string> {
    * (default), by what is faster and to be had.
    */
   readonly via?: 'auto' | 'unnest' | 'copy' | undefined
+  /**
+   * On how many connections of a pool rows are written at once, at most. Rows with equal keys go one way, so that the
+   * last of them still wins; where only the server knows which keys are equal (citext, numeric, ...), for an insert that
+   * ignores conflicts, and in a transaction it is one. Default 1.
+   */
+  readonly maxConnections?: number | undefined
   /** Ends the operation between two batches, with a `BulkAbortedError`. */
   readonly signal?: AbortSignal | undefined
   /** Told after each batch. What it throws ends the operation. */
