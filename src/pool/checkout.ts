@@ -1,5 +1,6 @@
 import { isPoolQueryAsking } from '../core/seam/asking.ts'
-import type { Lease, Ledger } from './ledger.ts'
+import type { Lease } from './lease.ts'
+import type { Ledger } from './ledger.ts'
 import type { ConnectCallback, PooledClient, PoolParts, ReleaseFunction } from './parts.ts'
 import type { Patches } from './patches.ts'
 

@@ -1,5 +1,5 @@
 import type { PoolCloseReason } from './events.ts'
-import type { Lease } from './ledger.ts'
+import type { Lease } from './lease.ts'
 import type { PooledClient } from './parts.ts'
 
 /** What is known of one connection. */

@@ -1,39 +1,9 @@
 import { classifyError } from '../core/sqlstate.ts'
-import type { ClientRecord } from './clients.ts'
 import { RecentDurations } from './durations.ts'
 import type { PoolHolder } from './events.ts'
+import { Lease, Leases } from './lease.ts'
 import type { PooledClient, ReleaseFunction } from './parts.ts'
 import type { Watched } from './watched.ts'
-
-/** One stay of a client with somebody, from the moment in which it was asked for. */
-export class Lease {
-  readonly askedAt: number
-  /** Whether `pool.query` asked, which gives the client back itself. */
-  readonly ofQuery: boolean
-  readonly holder: string | undefined
-  /** Holds the stack of who asked. */
-  readonly trace: { readonly stack?: string } | undefined
-  takenAt = 0
-  client: PooledClient | undefined
-  record: ClientRecord | undefined
-  /** pg-pool's own. */
-  release: ReleaseFunction | undefined
-  /** Whether its user gave it back; the pool may get it later. */
-  givenBack = false
-  leaked = false
-
-  constructor(
-    askedAt: number,
-    ofQuery: boolean,
-    holder: string | undefined,
-    trace: { readonly stack?: string } | undefined,
-  ) {
-    this.askedAt = askedAt
-    this.ofQuery = ofQuery
-    this.holder = holder
-    this.trace = trace
-  }
-}
 
 /** Who waits for a client, who has one, and how long that took. */
 export class Ledger {
@@ -42,8 +12,8 @@ export class Ledger {
   readonly #watched: Watched
   readonly #holderOf: (() => string | undefined) | undefined
   readonly #stacks: boolean
-  readonly #waiting = new Set<Lease>()
-  readonly #out = new Set<Lease>()
+  readonly #waiting = new Leases()
+  readonly #out = new Leases()
   /** Milliseconds of waiting and use, of all leases together. */
   #area = 0
   #areaUntil: number
@@ -56,7 +26,7 @@ export class Ledger {
     this.#areaUntil = watched.clock.now()
   }
 
-  /** How many wait or have a client. */
+  /** How many wait for a client or have one. */
   get load(): number {
     return this.#waiting.size + this.#out.size
   }
@@ -132,7 +102,6 @@ export class Ledger {
 
   /** The client is gone, whether its user gives it back or not. */
   drop(lease: Lease): void {
-    if (!this.#out.has(lease)) return
     this.#fill(this.#watched.clock.now())
     this.#out.delete(lease)
   }
@@ -140,7 +109,7 @@ export class Ledger {
   /** Tells of those who have had a client for longer than so. */
   findLeaks(now: number, leakAfterMs: number): void {
     const { counters, events } = this.#watched
-    for (const lease of this.#out) {
+    for (let lease = this.#out.first; lease !== undefined; lease = lease.next) {
       if (now - lease.takenAt < leakAfterMs) return
       if (lease.leaked) continue
       lease.leaked = true
@@ -156,7 +125,11 @@ export class Ledger {
   /** Those that have a client now. */
   holders(): PoolHolder[] {
     const now = this.#watched.clock.now()
-    return [...this.#out].map((lease) => holderOf(lease, now))
+    const holders: PoolHolder[] = []
+    for (let lease = this.#out.first; lease !== undefined; lease = lease.next) {
+      holders.push(holderOf(lease, now))
+    }
+    return holders
   }
 
   /** Waiting and use since the ledger was made, of all leases together, in milliseconds. */
@@ -167,8 +140,8 @@ export class Ledger {
 
   /** How long who waits now has waited at most. */
   oldestWaitMs(now: number): number {
-    for (const oldest of this.#waiting) return now - oldest.askedAt
-    return 0
+    const oldest = this.#waiting.first
+    return oldest === undefined ? 0 : now - oldest.askedAt
   }
 
   /** The longest wait since this was last asked, those that are still waiting included. */
