@@ -1,9 +1,18 @@
+import type { Clock } from '../core/clock.ts'
 import { InvalidArgumentError } from '../core/errors.ts'
 import type { Session, Target } from './session.ts'
 import { parseTable, quoted, type Table, tableQuery } from './table.ts'
 
+/** How long a table is taken for what it was, where nothing speaks against it. */
+const freshForMs = 60_000
+
+interface Known {
+  readonly table: Table
+  readonly readAtMs: number
+}
+
 /** What is known of tables, by what connects to them. */
-const catalogs = new WeakMap<object, Map<string, Table>>()
+const catalogs = new WeakMap<object, Map<string, Known>>()
 
 /** A table of one target, read when it is first used and kept for later operations. */
 export class CatalogEntry {
@@ -11,10 +20,12 @@ export class CatalogEntry {
   readonly #primitive: string
   readonly #sql: string
   readonly #name: string
-  readonly #tables: Map<string, Table>
+  readonly #tables: Map<string, Known>
+  readonly #clock: Clock
   #fresh = false
 
-  constructor(target: Target, primitive: string, name: string, schema: string | undefined) {
+  constructor(target: Target, primitive: string, name: string, schema: string | undefined, clock: Clock) {
+    this.#clock = clock
     this.#target = target
     this.#primitive = primitive
     this.#sql = schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`
@@ -23,15 +34,16 @@ export class CatalogEntry {
     catalogs.set(target.identity, this.#tables)
   }
 
-  /** The table as it was when it was last read. */
+  /** The table as it was when it was last read, which was not long ago. */
   async table(): Promise<Table> {
-    return this.#tables.get(this.#sql) ?? this.#read()
+    const known = this.#tables.get(this.#sql)
+    return known !== undefined && this.#clock.now() - known.readAtMs < freshForMs ? known.table : this.#read()
   }
 
   /** The table as it is now, where it has changed since; `undefined` where all is as it was thought to be. */
   async changed(): Promise<Table | undefined> {
     if (this.#fresh) return undefined
-    const before = this.#tables.get(this.#sql)?.fingerprint
+    const before = this.#tables.get(this.#sql)?.table.fingerprint
     const table = await this.#read()
     return table.fingerprint === before ? undefined : table
   }
@@ -43,9 +55,11 @@ export class CatalogEntry {
 
   async #read(): Promise<Table> {
     const text = await this.#target.use((session) => this.#ask(session))
-    const table = parseTable(text, this.#sql, this.#name)
+    const known = this.#tables.get(this.#sql)?.table
+    // The same object while it is the same table, for what is kept by it.
+    const table = known?.fingerprint === text ? known : parseTable(text, this.#sql, this.#name)
     this.#fresh = true
-    this.#tables.set(this.#sql, table)
+    this.#tables.set(this.#sql, { table, readAtMs: this.#clock.now() })
     return table
   }
 

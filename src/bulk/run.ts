@@ -72,17 +72,18 @@ class Run {
   ) {
     const [name, schema] = table.split('.').reverse() as [string, string?]
     const named = target.names(name, schema, [])
+    const clock = options.clock ?? systemClock
     this.#table = table
     this.#operation = operation
     this.#options = options
     this.#inTransaction = inTransaction
-    this.#entry = new CatalogEntry(target, operation.primitive, named.table, named.schema)
+    this.#entry = new CatalogEntry(target, operation.primitive, named.table, named.schema, clock)
     this.#named = target.plain
       ? undefined
       : (field) => target.names(name, schema, [field]).columns[0] ?? field
     this.#maxRows = options.maxBatchRows ?? 10_000
     this.#maxBytes = options.maxBatchBytes ?? 8 * 2 ** 20
-    this.#tally = new Tally(options.clock ?? systemClock)
+    this.#tally = new Tally(clock)
     this.#writer = new Writer({
       primitive: operation.primitive,
       table,
