@@ -52,13 +52,14 @@ export class Gate {
       if (this.#closed || (callback !== undefined && typeof callback !== 'function')) {
         return original.call(pool, callback)
       }
+      const asAsked = whoAsked()
       this.#options.entering()
       if (callback !== undefined) {
-        this.#enter(callback as ConnectCallback)
+        this.#enter(callback as ConnectCallback, asAsked)
         return undefined
       }
       return new Promise((resolve, reject) => {
-        this.#enter((error, client) => (error ? reject(error) : resolve(client)))
+        this.#enter((error, client) => (error ? reject(error) : resolve(client)), asAsked)
       }).catch((error: unknown) => {
         // As pg-pool does: the stack leads to who asked, not to the socket.
         if (error instanceof Error) Error.captureStackTrace(error)
@@ -107,13 +108,11 @@ export class Gate {
             reject(failure)
           },
         )
-      })
+      }, byItself)
     })
   }
 
-  #enter(callback: ConnectCallback): void {
-    const asAsked = keepAsking()
-    const ofQuery = isPoolQueryAsking()
+  #enter(callback: ConnectCallback, asAsked: AsAsked): void {
     let waits = true
     this.#queued += 1
     const leaveQueue = () => {
@@ -130,9 +129,7 @@ export class Gate {
           } else this.#loans.set(client, resolve)
           callback(error, client, release)
         }
-        const go = () => asAsked(() => this.#connect?.(settle))
-        if (ofQuery) askingForQuery(go)
-        else go()
+        asAsked(() => this.#connect?.(settle))
       })
     const deadline = activeDeadline()
     // A moment later, so that whoever keeps the deadline is the one to say so.
@@ -181,4 +178,16 @@ export class Gate {
     const value = Math.max(1, Math.min(this.#limit + this.#extra, this.#options.mostConnections()))
     if (this.limiter.maxConcurrent !== value) this.limiter.maxConcurrent = value
   }
+}
+
+/** Runs what asks the pool for a client, as if that were in the moment when the caller asked for it. */
+type AsAsked = (connect: () => unknown) => void
+
+const byItself: AsAsked = (connect) => void connect()
+
+/** Both that `pool.query` asks, and with which statement, is known only before it returns. */
+function whoAsked(): AsAsked {
+  const withStatement = keepAsking()
+  if (!isPoolQueryAsking()) return withStatement
+  return (connect) => askingForQuery(() => withStatement(connect))
 }

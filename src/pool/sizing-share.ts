@@ -11,7 +11,8 @@ export interface ServerRoom {
 
 /**
  * One row: how many connections are left for this service, and the server's time. The service is whoever has the same
- * database, role and application_name; parallel workers and replicas have places of their own.
+ * database, role and application_name. Who has no role and database, parallel workers and replicas have places of their
+ * own.
  *
  * @see https://www.postgresql.org/docs/current/runtime-config-connection.html
  */
@@ -20,7 +21,7 @@ const roomSql = `with own as (
 ), others as (
   select other.datid = own.datid as same_database, other.usesysid = own.usesysid as same_role
   from pg_stat_activity other, own
-  where other.usesysid is not null and other.leader_pid is null
+  where other.usesysid is not null and other.datid is not null and other.leader_pid is null
     and other.backend_type is distinct from 'walsender'
     and (other.datid, other.usesysid, other.application_name)
       is distinct from (own.datid, own.usesysid, own.application_name)

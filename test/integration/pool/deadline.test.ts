@@ -208,7 +208,7 @@ describe('a deadline on a pool', () => {
   ])('cancels %s on the server, and nothing after it', async (_name, send) => {
     const client = await pool.connect()
     try {
-      const error = await caught(withDeadline(200, () => send(client), { graceMs: 10_000 }))
+      const error = await caught(withDeadline<unknown>(200, () => send(client), { graceMs: 10_000 }))
       expect(error).toMatchObject({ code: 'MILLRACE_DEADLINE_EXCEEDED', cause: { code: '57014' } })
       for (let round = 0; round < 20; round++) await client.query('select 1')
       expect(await active()).toBe(0)

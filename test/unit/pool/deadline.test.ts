@@ -8,6 +8,8 @@ const caught = (promise: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   )
 
+const one = (): number => 1
+
 const never = () => new Promise<never>(() => undefined)
 
 describe('withDeadline', () => {
@@ -121,14 +123,18 @@ describe('withDeadline', () => {
 
   test('is not that of what its work left behind', async () => {
     const clock = new ManualClock()
-    let left: Promise<void> | undefined
+    let left: unknown
+    const lookLater = async (expected: unknown) => {
+      await clock.advance(10)
+      expect(currentDeadline()).toBe(expected)
+    }
     await withDeadline(
       1_000,
       async (outer) => {
         await withDeadline(
           500,
           () => {
-            left = clock.advance(10).then(() => expect(currentDeadline()).toBe(outer))
+            left = lookLater(outer)
           },
           { clock },
         )
@@ -141,33 +147,23 @@ describe('withDeadline', () => {
 
 describe('abuse', () => {
   test.each([
-    [
-      0,
-      () => 1,
-      {},
-      'withDeadline: timeoutMs must be a positive number of milliseconds up to 2147483647, got 0',
-    ],
+    [0, one, {}, 'withDeadline: timeoutMs must be a positive number of milliseconds up to 2147483647, got 0'],
     [
       '2s',
-      () => 1,
+      one,
       {},
       'withDeadline: timeoutMs must be a positive number of milliseconds up to 2147483647, got "2s"',
     ],
     [10, 'work', {}, 'withDeadline: work must be a function, got "work"'],
-    [
-      10,
-      () => 1,
-      { graceMs: -1 },
-      'withDeadline: graceMs must be a number of milliseconds of 0 or more, got -1',
-    ],
-    [10, () => 1, { grace: 1 }, 'withDeadline: there is no option grace; known are name, graceMs, clock'],
+    [10, one, { graceMs: -1 }, 'withDeadline: graceMs must be a number of milliseconds of 0 or more, got -1'],
+    [10, one, { grace: 1 }, 'withDeadline: there is no option grace; known are name, graceMs, clock'],
   ])('withDeadline(%s, %s, %o)', async (timeoutMs, work, options, message) => {
-    await expect(withDeadline(timeoutMs as number, work as () => 1, options as object)).rejects.toMatchObject(
-      {
-        code: 'MILLRACE_INVALID_ARGUMENT',
-        message,
-      },
-    )
+    await expect(
+      withDeadline(timeoutMs as number, work as typeof one, options as object),
+    ).rejects.toMatchObject({
+      code: 'MILLRACE_INVALID_ARGUMENT',
+      message,
+    })
   })
 
   test('poolDeadlines on what is no pool', () => {
