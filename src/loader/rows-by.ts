@@ -68,7 +68,7 @@ export function rowBy<Row extends object, const B extends By<Row>, M extends Mis
 export function rowBy<Row extends object = Record<string, unknown>, M extends Missing = 'undefined'>(
   db: RowsDb,
   from: string | SelectText,
-  by: By<Row>,
+  by: By<NoInfer<Row>>,
   options?: RowByOptions<M>,
 ): Loader<LoaderKey, Row | Absent<M>, RowsDb>
 export function rowBy(
@@ -124,8 +124,8 @@ export function rowsBy<Row extends object, const B extends By<Row>>(
 export function rowsBy<Row extends object = Record<string, unknown>>(
   db: RowsDb,
   from: string | SelectText,
-  by: By<Row>,
-  options?: RowsByOptions<ColumnOf<Row>>,
+  by: By<NoInfer<Row>>,
+  options?: RowsByOptions<ColumnOf<NoInfer<Row>>>,
 ): Loader<LoaderKey, Row[], RowsDb>
 export function rowsBy(
   db: RowsDb,
