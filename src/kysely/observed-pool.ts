@@ -1,7 +1,7 @@
 import type { PostgresPool, PostgresPoolClient } from 'kysely'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { PgClient, PgPoolClient } from '../core/pg.ts'
-import { Hooks } from '../core/seam/hooks.ts'
+import { Hooks, tellConnect } from '../core/seam/hooks.ts'
 import type { Observer } from '../core/seam/observer.ts'
 import type { QueryFunction, SeamClient } from '../core/seam/pg-client.ts'
 import { observersOf, unobservedQuery } from '../core/seam/pg-pool.ts'
@@ -26,6 +26,8 @@ export const whichClient = 'millrace: which client is this?'
 export class ObservedPool implements PostgresPool {
   readonly #pool: PostgresPool
   readonly #hooks = new Hooks()
+  /** Without those of the pool, which tells them itself of its connections. */
+  readonly #ownHooks = new Hooks()
   readonly #clock: Clock
   readonly #clients = new WeakMap<object, PostgresPoolClient>()
 
@@ -33,6 +35,7 @@ export class ObservedPool implements PostgresPool {
     this.#pool = pool
     this.#clock = clock
     this.#hooks.add([...observersOf(pool), ...observers])
+    this.#ownHooks.add(observers)
   }
 
   /** Whether anybody observes. */
@@ -50,12 +53,24 @@ export class ObservedPool implements PostgresPool {
   }
 
   async connect(): Promise<PostgresPoolClient> {
-    const client = await this.#pool.connect()
+    const client = await this.#acquire()
     const known = this.#clients.get(client)
     if (known !== undefined) return known
     const observed = this.#observe(client as PgPoolClient)
     this.#clients.set(client, observed)
     return observed
+  }
+
+  async #acquire(): Promise<PostgresPoolClient> {
+    const askedAt = this.#ownHooks.needTime ? this.#clock.now() : 0
+    try {
+      const client = await this.#pool.connect()
+      tellConnect(this.#ownHooks, this.#clock, askedAt, undefined)
+      return client
+    } catch (error) {
+      tellConnect(this.#ownHooks, this.#clock, askedAt, error)
+      throw error
+    }
   }
 
   end(): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { announcedTables } from './announce.ts'
-import { Hooks } from './hooks.ts'
+import { Hooks, tellConnect } from './hooks.ts'
 import type { Observer } from './observer.ts'
 import { Session } from './session.ts'
 import { shapeOf } from './sql-text.ts'
@@ -112,7 +112,15 @@ function observeDriver(driver: KyselyDriver, hooks: Hooks, clock: Clock): void {
 
   const methods: Record<string, unknown> = {
     acquireConnection: async (...rest: unknown[]) => {
-      const connection = await acquire.apply(driver, rest)
+      const askedAt = hooks.needTime ? clock.now() : 0
+      let connection: KyselyConnection
+      try {
+        connection = await acquire.apply(driver, rest)
+      } catch (error) {
+        tellConnect(hooks, clock, askedAt, error)
+        throw error
+      }
+      tellConnect(hooks, clock, askedAt, undefined)
       observe(connection)
       return connection
     },

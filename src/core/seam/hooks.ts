@@ -1,6 +1,9 @@
+import { markAtConnect } from '../at-connect.ts'
+import type { Clock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import { describe } from '../validate.ts'
 import type {
+  ConnectOutcome,
   ObservedConnection,
   ObservedTransaction,
   Observer,
@@ -26,7 +29,7 @@ export class Hooks {
     return this.#observers.length > 0
   }
 
-  /** Whether an outcome's duration is of use to anybody. */
+  /** Whether a duration is of use to anybody. */
   get needTime(): boolean {
     return this.#needTime
   }
@@ -42,7 +45,7 @@ export class Hooks {
 
   #set(observers: readonly Observer[]): void {
     this.#observers = observers
-    this.#needTime = observers.some((observer) => observer.after !== undefined)
+    this.#needTime = observers.some(({ after, connect }) => after !== undefined || connect !== undefined)
   }
 }
 
@@ -142,6 +145,28 @@ export function tellCheckout(
   return waits === undefined ? undefined : Promise.all(waits).then(() => undefined)
 }
 
+/** Says what became of asking for a connection that was asked for at `askedAt`; an error is marked as one of connecting. */
+export function tellConnect(
+  { observers, needTime }: Hooks,
+  clock: Clock,
+  askedAt: number,
+  error: unknown,
+  statement?: Statement,
+): void {
+  if (error !== undefined) markAtConnect(error)
+  let outcome: ConnectOutcome | undefined
+  for (const observer of observers) {
+    if (observer.connect === undefined) continue
+    outcome ??= { durationMs: needTime ? clock.now() - askedAt : 0, error, statement }
+    try {
+      const told: unknown = observer.connect(outcome)
+      if (told !== undefined) reportRejection(observer, 'connect', told)
+    } catch (thrown) {
+      report(observer, 'connect', thrown)
+    }
+  }
+}
+
 /** A refused statement: the observer's own error, and how many observers had come to see the statement. */
 export class Refusal {
   readonly error: unknown
@@ -191,7 +216,7 @@ export function checkObservers(primitive: string, observers: readonly Observer[]
         `observers[${index}] must be an observer, got ${describe(observer)}`,
       )
     }
-    for (const hook of ['before', 'after', 'transaction', 'checkout'] as const) {
+    for (const hook of ['before', 'after', 'transaction', 'checkout', 'connect'] as const) {
       const value: unknown = observer[hook]
       if (value === undefined || typeof value === 'function') continue
       throw new InvalidArgumentError(

@@ -34,6 +34,22 @@ export interface Observer {
    * warning. Kysely's connections come without it: there each statement has its connection in `before`.
    */
   checkout?(connection: ObservedConnection): void | Promise<void>
+  /**
+   * What became of asking for a connection, told before who asked hears of it: by `pool.connect`, by `pool.query`
+   * for its statement, by Kysely before it has a statement. Of `pool.query` it runs in the pool's own context, not in
+   * its caller's. What this throws is a process warning.
+   */
+  connect?(outcome: ConnectOutcome): void
+}
+
+/** What became of asking for a connection. */
+export interface ConnectOutcome {
+  /** From when it was asked for until it came, or was known not to come; a pool may have had one ready. */
+  readonly durationMs: number
+  /** The very error that who asked gets, or `undefined`. */
+  readonly error: unknown
+  /** The statement of `pool.query` that it was asked for, which is told of the error as well. */
+  readonly statement: Statement | undefined
 }
 
 /** A statement on its way through the seam; one object from `before` to `after`. */

@@ -2,9 +2,9 @@ import { AsyncResource } from 'node:async_hooks'
 import type { Clock } from '../clock.ts'
 import { isPgPool, type PgClient, type PgPool } from '../pg.ts'
 import { askingForQuery } from './asking.ts'
-import { Hooks, Refusal, tellCheckout } from './hooks.ts'
+import { Hooks, Refusal, tellCheckout, tellConnect } from './hooks.ts'
 import { queryClassOf } from './limited-query.ts'
-import type { Observer } from './observer.ts'
+import type { Observer, Statement } from './observer.ts'
 import {
   isConfig,
   isSubmittable,
@@ -79,6 +79,16 @@ class PgSeam {
         if (client.query === unobserved.get(client)) unobserved.delete(client)
       }),
     )
+  }
+
+  /** Somebody asks for a connection. */
+  askedAt(): number {
+    return this.hooks.needTime ? this.clock.now() : 0
+  }
+
+  /** It came, or is known not to come. */
+  answered(askedAt: number, error: unknown, statement?: Statement): void {
+    tellConnect(this.hooks, this.clock, askedAt, error || undefined, statement)
   }
 
   /** A pool hands this client out. */
@@ -161,7 +171,9 @@ function connectOf(pool: PgPool, seam: PgSeam): ConnectFunction {
     if (typeof callback === 'function') {
       const shown = asking
       asking = undefined
+      const askedAt = seam.askedAt()
       return original.call(pool, (error, client, release) => {
+        seam.answered(askedAt, error, shown?.statement)
         const wait = client === undefined || client === null ? undefined : seam.handOut(client)
         const give = () => {
           if (shown === undefined) callback(error, client, release)
@@ -171,10 +183,18 @@ function connectOf(pool: PgPool, seam: PgSeam): ConnectFunction {
         else wait.then(give)
       })
     }
-    return (original.call(pool, callback) as Promise<PgClient>).then((client) => {
-      const wait = seam.handOut(client)
-      return wait === undefined ? client : wait.then(() => client)
-    })
+    const askedAt = seam.askedAt()
+    return (original.call(pool, callback) as Promise<PgClient>).then(
+      (client) => {
+        seam.answered(askedAt, undefined)
+        const wait = seam.handOut(client)
+        return wait === undefined ? client : wait.then(() => client)
+      },
+      (error: unknown) => {
+        seam.answered(askedAt, error)
+        throw error
+      },
+    )
   }
 }
 
