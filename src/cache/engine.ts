@@ -1,6 +1,7 @@
 import { onAbort } from '../core/abort.ts'
 import { type Clock, coarseNow } from '../core/clock.ts'
 import { Events } from '../core/events.ts'
+import { isWorkJoint } from '../core/joint-work.ts'
 import { type Limiter, limiter } from '../core/limiter.ts'
 import { CacheClosedError, LoadCycleError, LoadTimeoutError } from './errors.ts'
 import { Flight, type Landing, type Load } from './flight.ts'
@@ -356,7 +357,8 @@ export class Engine {
       const maxLoads = this.#maxLoads()
       if (maxLoads !== this.#limiter.maxConcurrent) this.#limiter.maxConcurrent = maxLoads
       const queued = this.#limiter.isFree ? undefined : { signal: flight.signal }
-      this.#limiter.run(() => this.#beginInPlace(flight), queued).catch((error) => this.#fail(flight, error))
+      const begin = isWorkJoint() ? () => this.#beginInPlace(flight) : () => this.#begin(flight)
+      this.#limiter.run(begin, queued).catch((error) => this.#fail(flight, error))
     }
     return flight
   }

@@ -12,6 +12,17 @@ export interface CallerContext {
 }
 
 let context: CallerContext | undefined
+let isJoint = false
+
+/** Says that there is somebody who works for several callers at once. */
+export function noteJointWork(): void {
+  isJoint = true
+}
+
+/** Whether there is; until then nobody need be ready for it. */
+export function isWorkJoint(): boolean {
+  return isJoint
+}
 
 /** Sets who has to know. */
 export function setCallerContext(given: CallerContext): void {

@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '../core/clock.ts'
 import { InvalidArgumentError } from '../core/errors.ts'
 import { Events } from '../core/events.ts'
+import { noteJointWork } from '../core/joint-work.ts'
 import { classifyError } from '../core/sqlstate.ts'
 import { checkOptions, checkValue, oneOf, type Rule, rules } from '../core/validate.ts'
 import { type Answer, byPosition, type Missing, manyByKey, oneByKey } from './answers.ts'
@@ -197,6 +198,7 @@ export function loaderOf<K, V, Db>(
     maxConcurrent: options.maxConcurrent ?? 4,
     maxKept: options.maxKept ?? 10_000,
   }
+  noteJointWork()
   return new View<K, V, Db>(settings, answer, options.db as Db)
 }
 
