@@ -1,0 +1,58 @@
+import type { Row } from '../../examples/shared/terminal.ts'
+
+/** What a run measures with, and tells its progress to. */
+export interface Run {
+  readonly quick: boolean
+  /** Starts a server, or gives the one that runs. */
+  url(): Promise<string>
+  show(text: string): void
+}
+
+/** A table, for people by columns and rows, for programs by what was measured. */
+export interface Table {
+  readonly id: string
+  readonly title: string
+  readonly columns: readonly string[]
+  readonly rows: readonly (Row | string)[]
+  readonly measured: unknown
+}
+
+/** What one size made of a load. */
+export interface Outcome {
+  readonly size: string
+  readonly perSecond: number
+  /** In the database. */
+  readonly p50: number
+  readonly p99: number
+  /** With the wait for a place. */
+  readonly total99: number
+  /** How many connections were allowed at the end. */
+  readonly connections: number
+}
+
+export const columns = [
+  'size',
+  'statements/s',
+  'in database, p50',
+  'p99',
+  'in all, p99',
+  'connections at the end',
+]
+
+const ms = (value: number) => `${value.toFixed(value < 10 ? 1 : 0)} ms`
+
+export const rowOf = ({ size, perSecond, p50, p99, total99, connections }: Outcome): Row => ({
+  size,
+  'statements/s': Math.round(perSecond),
+  'in database, p50': ms(p50),
+  p99: ms(p99),
+  'in all, p99': ms(total99),
+  'connections at the end': connections,
+})
+
+export function quantile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN
+}
+
+export const fixedSizes = [2, 5, 10, 25, 50, 100]
