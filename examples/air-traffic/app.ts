@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { type CircuitBreaker, cachedQuery, queryCache } from 'millrace'
+import { cachedQuery, queryCache } from 'millrace'
+import { poolMonitor, poolSizing } from 'millrace/pool'
 import type { Pool } from 'pg'
 import { RequestError } from '../shared/requests.ts'
 import { createService } from '../shared/service.ts'
@@ -21,7 +22,7 @@ import {
   loadActivePositions,
   loadAirportMovements,
   loadAirports,
-  loadFlightsOf,
+  loadCallsign,
   loadFlightsPage,
   loadNetworkStats,
   loadTraffic,
@@ -51,10 +52,15 @@ export interface AirTraffic {
   readonly app: FastifyInstance
   readonly cache: ReturnType<typeof queryCache>
   readonly collector: Collector
+  readonly view: LiveView
   readonly buffer: WriteBuffer
   readonly warmer: Warmer
   /** Statements sent to the database so far. */
   statements(): number
+  /** Resolves when all that was accepted is written, and the jobs that come after it are done. */
+  flushed(): Promise<void>
+  /** Takes up what the tables know of the present traffic. */
+  restore(): Promise<void>
   /** Brings the tables in shape, takes up what they know, and begins to collect. */
   start(): Promise<void>
   /** Ends the collecting and writes what was accepted; how many rows could not be written. */
@@ -73,6 +79,18 @@ export function createAirTraffic(options: AirTrafficOptions): AirTraffic {
     statements += 1
   })
   const cache = queryCache({ name: 'air traffic', maxEntries: 5_000, ttlMs: 30_000, pool, clock })
+  // Before anything uses the pool: what its server bears is found out between ten connections and its maximum.
+  const most = pool.options.max
+  const sizing = poolSizing(pool, {
+    name: 'air traffic',
+    minConnections: Math.min(10, most),
+    maxConnections: most,
+  })
+  const monitor = poolMonitor(pool, {
+    name: 'air traffic',
+    protect: true,
+    alerts: { utilizationRatio: 0.8, waitMs: 5_000, failed: 10 },
+  })
   const performance = new PerformanceMonitor()
   const upkeep = new Upkeep(db, { now: now(), report })
   const view = new LiveView(options)
@@ -110,7 +128,8 @@ export function createAirTraffic(options: AirTrafficOptions): AirTraffic {
     report,
     async write(batch) {
       // Also where nobody can tell whether the commit came through.
-      await writeBatch(db, batch).finally(forget)
+      const rejected = await writeBatch(db, batch).finally(forget)
+      for (const { error } of rejected) report(error)
     },
     async onFlushed({ movements }) {
       const oldest = Math.min(...movements.map(({ ts }) => ts.getTime()))
@@ -125,8 +144,17 @@ export function createAirTraffic(options: AirTrafficOptions): AirTraffic {
     for (const pattern of ['network_stats:*', 'atc_positions:*', 'flights:*']) cache.invalidate(pattern)
   }
 
+  async function restore(): Promise<void> {
+    const { flights, positions } = await loadTraffic(db, view.stats())
+    view.restore(flights, positions)
+  }
+
   const app = createService(report)
-  app.addHook('onClose', async () => cache.close())
+  app.addHook('onClose', async () => {
+    cache.close()
+    monitor.close()
+    sizing.close()
+  })
   performance.watch(app)
 
   app.get('/api/status', async () => ({
@@ -142,7 +170,7 @@ export function createAirTraffic(options: AirTrafficOptions): AirTraffic {
   app.get<Query>('/api/flights/by-key', ({ query }) => loadFlightsByKey(db, readKeysetQuery(query)))
   app.get('/api/flights/active', async (_request, reply) => reply.type(JSON_TYPE).send(await activeFlights()))
   app.get<{ Params: { callsign: string } }>('/api/flights/callsign/:callsign', async ({ params }) => ({
-    flights: await loadFlightsOf(db, params.callsign),
+    flights: await loadCallsign(db, params.callsign),
   }))
   app.get('/api/controllers/active', async (_request, reply) =>
     reply.type(JSON_TYPE).send(await activePositions()),
@@ -169,9 +197,9 @@ export function createAirTraffic(options: AirTrafficOptions): AirTraffic {
   app.post('/api/poll', async (_request, reply) => {
     const poll = await collector.poll()
     if (poll.status === 'taken') return { status: poll.status, flights: poll.snapshot.flights.length }
-    if (poll.status === 'failed') throw new RequestError(502, 'the feed does not answer as it should')
     if (poll.status === 'refused') reply.header('retry-after', Math.ceil(poll.retryAfterMs / 1_000))
-    throw new RequestError(503, refusalOf(collector.breaker))
+    const statusCode = poll.status === 'failed' ? 502 : 503
+    return reply.code(statusCode).send({ statusCode, message: problems[poll.status] })
   })
 
   app.get('/api/old/status', async () => ({
@@ -186,17 +214,16 @@ export function createAirTraffic(options: AirTrafficOptions): AirTraffic {
   })
 
   app.get('/api/performance', async () => {
-    const { totalCount, idleCount, waitingCount, options } = pool
     const { hits, staleHits, misses, hitRatio } = cache.stats()
-    const max = options.max ?? 10
     return {
       ...performance.figures({
-        poolRatio: (totalCount - idleCount + waitingCount) / max,
+        poolRatio: monitor.stats().utilizationRatio,
         cacheReads: hits + staleHits + misses,
         hitRatio,
       }),
       statements,
-      connections: { total: totalCount, idle: idleCount, waiting: waitingCount, max },
+      connections: monitor.stats(),
+      sizing: sizing.stats(),
       cache: cache.stats(),
       collector: collector.stats(),
       view: view.stats(),
@@ -222,15 +249,17 @@ export function createAirTraffic(options: AirTrafficOptions): AirTraffic {
   return {
     app,
     cache,
+    view,
     collector,
     buffer,
     warmer,
     statements: () => statements,
+    flushed: () => flusher.flushed(),
+    restore,
     async start() {
       await upkeep.run(now(), undefined)
       await ensureIndexes(pool)
-      const { flights, positions } = await loadTraffic(db, view.stats())
-      view.restore(flights, positions)
+      await restore()
       collector.start()
       flusher.start()
       warmer.start()
@@ -258,8 +287,8 @@ function paginated({ page, pageSize }: PageQuery, flights: Flight[], total: numb
   }
 }
 
-function refusalOf({ state }: CircuitBreaker): string {
-  return state.status === 'open' || state.status === 'half-open'
-    ? `the feed is not asked now (${state.status}); try again in ${Math.ceil(state.retryAfterMs / 1_000)} s`
-    : 'the feed is not asked now'
-}
+const problems = {
+  failed: 'the feed does not answer as it should',
+  refused: 'the feed failed too often and is not asked now',
+  stopped: 'the service is ending',
+} as const

@@ -31,13 +31,16 @@ export interface KeysetQuery {
 /** Reads `after` or `before`, `page_size` and `status`. */
 export function readKeysetQuery(query: Query): KeysetQuery {
   refuseUnknown(query, ['after', 'before', 'page_size', 'status'])
-  const [after, before] = [readCursor('after', query.after), readCursor('before', query.before)]
-  if (after !== undefined && before !== undefined) throw badRequest('give after or before, not both')
-  return { after, before, pageSize: readPageSize(query), status: readStatus(query.status) }
+  return {
+    after: readCursor('after', query.after),
+    before: readCursor('before', query.before),
+    pageSize: readPageSize(query),
+    status: readStatus(query.status),
+  }
 }
 
 function readCursor(name: string, value: unknown): string | undefined {
-  if (value === undefined || (typeof value === 'string' && value !== '')) return value
+  if (value === undefined || typeof value === 'string') return value
   throw badRequest(`${name} must be a cursor that a page has given, got ${quote(value)}`)
 }
 

@@ -53,13 +53,15 @@ export async function loadActiveFlights(db: Database): Promise<Flight[]> {
   return db
     .selectFrom('flights')
     .where('status', 'in', ['preflight', 'airborne', 'landed'])
-    .orderBy(['callsign', 'cid', 'logon_time'])
+    .orderBy('callsign')
+    .orderBy('cid')
+    .orderBy('logon_time')
     .selectAll()
     .execute()
 }
 
 /** All flights of a callsign, the newest first: of one pilot or of several, at one time or another. */
-export async function loadFlightsOf(db: Database, callsign: string): Promise<Flight[]> {
+export async function loadCallsign(db: Database, callsign: string): Promise<Flight[]> {
   return db
     .selectFrom('flights')
     .where('callsign', '=', callsign)
@@ -77,18 +79,24 @@ export async function countFlights(db: Database, status: FlightStatus | undefine
   return (await query.executeTakeFirstOrThrow()).count
 }
 
-/** The flights of one status or of all, in the order of their key: without an order, pages overlap. */
-export function flightsInOrder(db: Database, status: FlightStatus | undefined) {
-  const query = db.selectFrom('flights').selectAll().orderBy(['callsign', 'cid', 'logon_time'])
+/** The flights of one status, or of all. */
+export function flightsOf(db: Database, status: FlightStatus | undefined) {
+  const query = db.selectFrom('flights').selectAll()
   return status === undefined ? query : query.where('status', '=', status)
 }
 
-/** A page by its number. The server reads and drops all pages before it, so it is for the first ones. */
+/**
+ * A page by its number, in the order of the key: without an order, pages overlap. The server reads and drops all
+ * pages before it, so it is for the first ones.
+ */
 export async function loadFlightsPage(
   db: Database,
   { page, pageSize, status }: { page: number; pageSize: number; status: FlightStatus | undefined },
 ): Promise<Flight[]> {
-  return flightsInOrder(db, status)
+  return flightsOf(db, status)
+    .orderBy('callsign')
+    .orderBy('cid')
+    .orderBy('logon_time')
     .limit(pageSize)
     .offset((page - 1) * pageSize)
     .execute()
@@ -99,7 +107,8 @@ export async function loadAirports(db: Database, country: string) {
   return db
     .selectFrom('airports')
     .where('country', '=', country)
-    .orderBy(['region', 'icao_code'])
+    .orderBy('region')
+    .orderBy('icao_code')
     .selectAll()
     .execute()
 }

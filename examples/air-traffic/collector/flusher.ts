@@ -27,6 +27,8 @@ export class Flusher {
   readonly #counters = { flushes: 0, failed: 0, rows: 0 }
   #lastDurationMs: number | undefined
   #failuresInARow = 0
+  /** The flush that is under way, or the last one, with what comes after it. */
+  #flushing: Promise<boolean> | undefined
 
   constructor(options: FlusherOptions) {
     this.#options = { ...options, clock: options.clock ?? processClock }
@@ -43,6 +45,13 @@ export class Flusher {
     await this.#loop
     await this.#flush()
     return this.#options.buffer.size
+  }
+
+  /** Resolves when all that was accepted is written, and `onFlushed` is done. It writes by itself where it is not started. */
+  async flushed(): Promise<void> {
+    if (this.#loop === undefined) await this.#flush()
+    else await this.#options.buffer.isEmpty()
+    await this.#flushing
   }
 
   stats() {
@@ -62,7 +71,12 @@ export class Flusher {
     }
   }
 
-  async #flush(): Promise<boolean> {
+  #flush(): Promise<boolean> {
+    this.#flushing = this.#writeAll()
+    return this.#flushing
+  }
+
+  async #writeAll(): Promise<boolean> {
     const { buffer, clock, write, onFlushed, report } = this.#options
     let written: Batch | undefined
     try {

@@ -81,6 +81,12 @@ export class LiveView {
     for (const record of positions) this.#positions.set(record.callsign, { record, json: undefined })
   }
 
+  /** Drops everything. */
+  forget(): void {
+    this.#flights.clear()
+    this.#positions.clear()
+  }
+
   /** The flights reported since then, as a JSON array; each is serialised once, and again only when it has changed. */
   flightsAsJson(since: Date): string {
     return this.#asJson(this.#flights, ({ last_updated }) => last_updated >= since)

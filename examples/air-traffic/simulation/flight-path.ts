@@ -10,14 +10,25 @@ const DESCENT_MS = 22 * MINUTE
 
 type State = Pick<FeedPilot, 'latitude' | 'longitude' | 'altitude' | 'groundspeed' | 'heading'>
 
+/** From logging on to logging off. */
+interface Times {
+  readonly start: number
+  readonly end: number
+}
+
+/** When a flight takes off and lands. */
+export const flightTimes = ({ start, end }: Times) => ({
+  takeOff: start + BEFORE_MS,
+  landing: end - AFTER_MS,
+})
+
 /** Where a flight is at a time: at the gate, climbing, cruising, descending, or at the gate again. */
 export function flightState(
   { from, to, cruiseAltitude, hidesHeading }: Plan,
-  { start, end }: { readonly start: number; readonly end: number },
+  times: Times,
   now: number,
 ): State {
-  const takeOff = start + BEFORE_MS
-  const landing = end - AFTER_MS
+  const { takeOff, landing } = flightTimes(times)
   const part = Math.min(1, Math.max(0, (now - takeOff) / (landing - takeOff)))
   const isFlying = part > 0 && part < 1
   const east = shorterWay(to.longitude - from.longitude)

@@ -1,7 +1,7 @@
 import { type Random, seededRandom } from '../../shared/random.ts'
 import type { Airport } from './airports.ts'
 import type { FeedController, FeedPilot, FeedSnapshot } from './feed-format.ts'
-import { flightState } from './flight-path.ts'
+import { flightState, flightTimes } from './flight-path.ts'
 
 /** How many members there are; 15 of 16 pilots and 5 of 6 controllers are connected at a time. */
 export interface NetworkScale {
@@ -17,6 +17,16 @@ export interface Network {
   readonly airports: readonly Airport[]
   /** What the feed shows at a time. */
   at(time: Date): FeedSnapshot
+  /** The flights that ended in a time, each as the feed showed it last. */
+  flown(from: Date, to: Date): Generator<FlownFlight>
+}
+
+/** A flight that is over. */
+export interface FlownFlight {
+  readonly last: FeedPilot
+  /** When it took off and landed; a pilot who came back under a new logon time took off before that. */
+  readonly takeOff: Date
+  readonly landing: Date
 }
 
 const MINUTE = 60_000
@@ -66,6 +76,10 @@ export function drawNetwork(airports: readonly Airport[], scale: NetworkScale, s
         controllers,
       }
     },
+    *flown(from, to) {
+      for (let number = 0; number < scale.pilots; number += 1)
+        yield* flownBy(airports, seed, number, from.getTime(), to.getTime())
+    },
   }
 }
 
@@ -78,11 +92,47 @@ interface Session {
   readonly end: number
 }
 
-function sessionAt(period: number, phase: number, gap: number, now: number): Session | undefined {
-  const number = Math.floor((now - phase) / period)
+/** How one member's sessions follow one another. */
+interface Habit {
+  /** From the start of a session to that of the next. */
+  readonly period: number
+  readonly phase: number
+  /** Between two sessions. */
+  readonly gap: number
+}
+
+function sessionOf({ period, phase, gap }: Habit, number: number): Session {
   const start = phase + number * period
-  const end = start + period - gap
-  return now < end ? { number, start, end } : undefined
+  return { number, start, end: start + period - gap }
+}
+
+function sessionAt(habit: Habit, now: number): Session | undefined {
+  const session = sessionOf(habit, Math.floor((now - habit.phase) / habit.period))
+  return now < session.end ? session : undefined
+}
+
+function habitOf(seed: number, number: number): Habit & { readonly lag: number } {
+  const member = seededRandom(seed, streams.member, number)
+  const period = member.integer(120, 300) * MINUTE
+  const phase = Math.floor(member.next() * period)
+  return { period, phase, gap: member.integer(6, 20) * MINUTE, lag: member.integer(0, 20) * 1_000 }
+}
+
+function* flownBy(
+  airports: readonly Airport[],
+  seed: number,
+  number: number,
+  from: number,
+  to: number,
+): Generator<FlownFlight> {
+  const habit = habitOf(seed, number)
+  for (let next = Math.floor((from - habit.phase) / habit.period); ; next += 1) {
+    const session = sessionOf(habit, next)
+    if (session.end > to) return
+    const last = session.end > from ? pilotAt(airports, seed, number, session.end - 1_000) : undefined
+    const { takeOff, landing } = flightTimes(session)
+    if (last !== undefined) yield { last, takeOff: new Date(takeOff), landing: new Date(landing) }
+  }
 }
 
 function pilotAt(
@@ -91,12 +141,8 @@ function pilotAt(
   number: number,
   now: number,
 ): FeedPilot | undefined {
-  const member = seededRandom(seed, streams.member, number)
-  const period = member.integer(120, 300) * MINUTE
-  const phase = Math.floor(member.next() * period)
-  const gap = member.integer(6, 20) * MINUTE
-  const lag = member.integer(0, 20) * 1_000
-  const session = sessionAt(period, phase, gap, now)
+  const habit = habitOf(seed, number)
+  const session = sessionAt(habit, now)
   if (session === undefined) return undefined
 
   const random = seededRandom(seed, streams.session, number, session.number)
@@ -107,7 +153,8 @@ function pilotAt(
   const logonTime = logonAfterLoss(random, session, now)
   if (logonTime === undefined) return undefined
 
-  const record = { cid: 800_000 + number, callsign, logon_time: iso(logonTime), last_updated: iso(now - lag) }
+  const last_updated = iso(now - habit.lag)
+  const record = { cid: 800_000 + number, callsign, logon_time: iso(logonTime), last_updated }
   const minute = Math.floor(now / MINUTE)
   // The plan is filed some minutes after logging on; and sometimes the feed forgets it for a minute.
   const isFiled = now - session.start > 3 * MINUTE
@@ -202,7 +249,7 @@ function controllerAt(
   const facility = position.pick(facilities)
   // Each position its own airport, so that no callsign is drawn twice.
   const airport = airports[(number * 37) % airports.length]
-  const shift = sessionAt(period, phase, period / 6, now)
+  const shift = sessionAt({ period, phase, gap: period / 6 }, now)
   if (shift === undefined || airport === undefined) return undefined
   const random = seededRandom(seed, streams.shift, number, shift.number)
   return {
