@@ -1,16 +1,16 @@
 /**
- * A service whose backend is killed: `loss-program.ts <bare | protected> <scenario> <url>`. Says `alive` when it goes
- * on to answer afterwards.
+ * A service whose backend is killed: `loss-program.ts <bare | watched | protected> <scenario> <url>`. Says `alive` when
+ * it goes on to answer afterwards.
  */
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import pg from 'pg'
 import { poolMonitor } from '../../../src/pool/index.ts'
 
-const [mode, scenario = '', url] = process.argv.slice(2)
+const [mode = 'bare', scenario = '', url] = process.argv.slice(2)
 const pool = new pg.Pool({ connectionString: url, max: 1 })
 // What many put on a pool, and what helps an idle client alone.
 if (scenario !== 'idle') pool.on('error', () => undefined)
-if (mode === 'protected') poolMonitor(pool, { protect: true })
+if (mode !== 'bare') poolMonitor(pool, { protect: mode === 'protected' })
 const killer = new pg.Client(url)
 await killer.connect()
 

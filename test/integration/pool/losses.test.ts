@@ -10,7 +10,10 @@ const database = useDatabase()
 const program = fileURLToPath(new URL('./loss-program.ts', import.meta.url))
 
 /** What a service that loses its connection writes, and how it ends. */
-function run(mode: 'bare' | 'protected', scenario: string): Promise<{ code: unknown; output: string }> {
+function run(
+  mode: 'bare' | 'watched' | 'protected',
+  scenario: string,
+): Promise<{ code: unknown; output: string }> {
   return new Promise((resolve) => {
     const line = ['--import', 'tsx', program, mode, scenario, database.url]
     execFile(process.execPath, line, (error, stdout, stderr) => {
@@ -18,6 +21,25 @@ function run(mode: 'bare' | 'protected', scenario: string): Promise<{ code: unkn
     })
   })
 }
+
+test('a monitor holds no process open, with a client out and all its timers set', async () => {
+  const program = `
+    import pg from 'pg'
+    import { poolMonitor } from '${new URL('../../../src/pool/index.ts', import.meta.url)}'
+    const pool = new pg.Pool({ connectionString: process.argv[1], allowExitOnIdle: true })
+    poolMonitor(pool, { protect: true, maxAgeMs: 60_000, pingAfterIdleMs: 1 }).on('pool:alert', () => undefined)
+    await Promise.all([pool.query('select 1'), pool.query('select 2')])
+    const client = await pool.connect()
+    client.unref()
+    console.log('done')`
+  const { code, output } = await new Promise<{ code: unknown; output: string }>((resolve) => {
+    const line = ['--import', 'tsx', '--input-type=module', '-e', program, database.url]
+    execFile(process.execPath, line, { timeout: 20_000 }, (error, stdout, stderr) => {
+      resolve({ code: error?.code ?? error?.signal ?? 0, output: `${stdout}${stderr}` })
+    })
+  })
+  expect({ code, output }).toEqual({ code: 0, output: 'done\n' })
+})
 
 describe('a connection that is killed', () => {
   test.each([
@@ -31,6 +53,10 @@ describe('a connection that is killed', () => {
     expect(bare.output).toMatch(/terminat|ECONNRESET/)
     expect(bare.output).not.toContain('alive')
     expect(safe).toEqual({ code: 0, output: 'alive\n' })
+  })
+
+  test('ends the process also where the pool is only watched, which changes nothing', async () => {
+    expect(await run('watched', 'idle')).toMatchObject({ code: 1 })
   })
 
   test('is told of once, with where it was, and replaced', async () => {

@@ -247,6 +247,52 @@ describe('while no connection can be made', () => {
     await pool.end()
   })
 
+  test("an onConnect that fails is its caller's, and nobody else waits for it", async () => {
+    let times = 0
+    const config = {
+      connectionString: server.url,
+      max: 2,
+      onConnect: async () => {
+        times++
+        if (times <= 2) throw new Error('not yet')
+      },
+    }
+    const pool = new pg.Pool(config as pg.PoolConfig)
+    const monitor = poolMonitor(pool, { protect: true })
+    const answers = await Promise.all([1, 2, 3, 4, 5].map(() => caught(pool.query('select 1 as one'))))
+    expect(answers.filter((answer) => answer instanceof Error)).toHaveLength(2)
+    expect(monitor.stats()).toMatchObject({ connectFailed: 2, refused: 0, waiting: 0, down: false })
+    monitor.close()
+    await pool.end()
+  })
+
+  test('a timeout of the pool itself is kept, and the client of who gave up goes back', async () => {
+    const { attempts, Client } = counting()
+    const pool = new pg.Pool({
+      connectionString: unreachable(),
+      max: 2,
+      connectionTimeoutMillis: 100,
+      Client,
+    })
+    const monitor = poolMonitor(pool, { protect: { outages: { maxWaitMs: 60_000 } } })
+    const errors = await Promise.all([1, 2, 3].map(() => caught(pool.connect())))
+    for (const error of errors) expect(error).toBeInstanceOf(Error)
+    expect(attempts.most).toBeLessThanOrEqual(1)
+    expect(monitor.stats()).toMatchObject({ waiting: 0, size: 0 })
+    monitor.close()
+    await pool.end()
+
+    const full = new pg.Pool({ connectionString: server.url, max: 1, connectionTimeoutMillis: 50 })
+    const watched = poolMonitor(full, { protect: true })
+    const held = await full.connect()
+    expect(await caught(full.connect())).toMatchObject({ message: 'timeout exceeded when trying to connect' })
+    held.release()
+    expect([full.totalCount, full.idleCount]).toEqual([1, 1])
+    expect(watched.stats()).toMatchObject({ timedOut: 1, acquired: 1 })
+    watched.close()
+    await full.end()
+  })
+
   test('a pool that ends meanwhile tells who waits', async () => {
     const clock = new ManualClock()
     const pool = new pg.Pool({ connectionString: unreachable(), max: 1 })

@@ -2,8 +2,10 @@ import { Kysely, PostgresDialect, sql } from 'kysely'
 import { observe } from 'millrace'
 import { type PoolMonitorOptions, PoolTransactionError, poolMonitor } from 'millrace/pool'
 import pg from 'pg'
+import Cursor from 'pg-cursor'
 import { describe, expect, test, vi } from 'vitest'
 import { useDatabase } from '../../helpers/database.ts'
+import { ManualClock } from '../../helpers/manual-clock.ts'
 import { SeamRecorder } from '../../helpers/seam-recorder.ts'
 
 const database = useDatabase({
@@ -251,6 +253,40 @@ describe("a statement that outlives pg's query_timeout", () => {
       monitor.close()
       await pool.end()
     }
+  })
+})
+
+describe('what a user leaves running', () => {
+  test('is waited for before the next one gets the client', async () => {
+    const leave = async (pool: pg.Pool) => {
+      const client = await pool.connect()
+      const left = client.query('select pg_sleep(0.1)').then(() => 'done')
+      client.release()
+      const next = await pool.connect()
+      const first = await Promise.race([left, Promise.resolve('handed on')])
+      next.release()
+      await left
+      return first
+    }
+    expect(await onBoth({ max: 1 }, leave)).toEqual({ bare: 'handed on', safe: 'done' })
+  })
+
+  test('a cursor that nobody closes costs its connection, not its next user', async () => {
+    const clock = new ManualClock()
+    const pool = new pg.Pool({ connectionString: database.url, max: 1 })
+    const monitor = poolMonitor(pool, { protect: true, clock })
+    const closed: string[] = []
+    monitor.on('pool:closed', ({ why }) => closed.push(why))
+    const client = await pool.connect()
+    const cursor = client.query(new Cursor('select generate_series(1, 10)'))
+    await cursor.read(1)
+    client.release()
+    const next = pool.query('select 1 as one')
+    await clock.advance(30_000)
+    expect((await next).rows).toEqual([{ one: 1 }])
+    expect(closed).toEqual(['stuck'])
+    monitor.close()
+    await pool.end()
   })
 })
 
