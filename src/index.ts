@@ -67,6 +67,7 @@ export {
   type CachedQueryOptions,
   type CacheEvents,
   CacheKey,
+  type CacheObserverOptions,
   type CacheStats,
   cachedQuery,
   defaultCache,
@@ -83,6 +84,7 @@ export {
   type QueryCacheOptions,
   queryCache,
   type ResultsMode,
+  UnknownTablesError,
   type WarmResult,
 } from './cache/index.ts'
 export { MillraceError } from './core/errors.ts'

@@ -34,6 +34,11 @@ export interface CachedQueryOptions<Args extends unknown[] = unknown[], Value = 
   readonly resultTags?: ((value: Value, ...args: Args) => readonly string[]) | undefined
   /** The tables that the value is read from, by which `invalidateTables` finds it. */
   readonly tables?: readonly string[] | undefined
+  /**
+   * Whether the key tells apart who asks, where loads run under another role, search path or setting than their
+   * connections have at rest, or read tables with row-level security. Default: the values of such loads are not kept.
+   */
+  readonly identityInKey?: boolean | undefined
   /** Whether a value is to be kept. Default: each, null and undefined among them. */
   readonly shouldCache?: ((value: Value, ...args: Args) => boolean) | undefined
 }
@@ -92,6 +97,7 @@ const optionRules = {
   tags: callbackOr(rules.texts),
   resultTags: rules.function,
   tables: rules.texts,
+  identityInKey: rules.boolean,
   shouldCache: rules.function,
 }
 
@@ -148,7 +154,7 @@ function isMethodContext(context: unknown): boolean {
 function wrap(fn: Fn, options: AnyOptions, prefix: readonly string[] | undefined, isMethod: boolean): Fn {
   const cache = options.cache ?? defaultCache()
   const engine = engineOf(cache)
-  const { keyOf, tags, tables, resultTags, shouldCache, ttlMs } = options
+  const { keyOf, tags, tables, resultTags, shouldCache, identityInKey, ttlMs } = options
   const base: SegmentToken[] =
     keyOf === undefined ? ownPrefix(cache, prefix ?? [fn.name || 'anonymous'], prefix !== undefined) : []
   const isScoped = isMethod && options.perClass !== true && keyOf === undefined
@@ -192,6 +198,7 @@ function wrap(fn: Fn, options: AnyOptions, prefix: readonly string[] | undefined
         {
           tags: typeof tags === 'function' ? tags.apply(self as undefined, args) : tags,
           tables,
+          identityInKey,
           resultTags: resultTags && ((value) => resultTags(value, ...own)),
           shouldCache: shouldCache && ((value) => shouldCache(value, ...own)),
           // With keyOf they may be anything, and as large; without, they are values, and stay what the key says.

@@ -3,6 +3,8 @@ import { type Clock, coarseNow } from '../core/clock.ts'
 import { Events } from '../core/events.ts'
 import { isWorkJoint } from '../core/joint-work.ts'
 import { type Limiter, limiter } from '../core/limiter.ts'
+import { Changes } from './changes.ts'
+import { ANY_TABLE, dependencyOf, type TableChange } from './dependencies.ts'
 import { CacheClosedError, LoadCycleError, LoadTimeoutError } from './errors.ts'
 import { Flight, type Landing, type Load } from './flight.ts'
 import { countJointLoads } from './joint-loads.ts'
@@ -64,6 +66,9 @@ export class Engine {
   readonly store: Store
   readonly events: Events<CacheEvents>
   readonly journal = new Journal()
+  readonly changes = new Changes()
+  /** Gives the tables that names mean, where observers know them. */
+  tablesNamed: ((names: readonly string[]) => readonly string[]) | undefined = undefined
   readonly counters = {
     hits: 0,
     staleHits: 0,
@@ -219,14 +224,49 @@ export class Engine {
     return dropped
   }
 
-  /** Drops what depends on one of these. */
-  invalidateDependencies(by: 'tags' | 'tables', names: readonly string[]): number {
+  /** Drops what depends on one of these tags. */
+  invalidateTags(tags: readonly string[]): number {
     const slots = new Set<Slot>()
-    for (const name of names) {
-      const dependency = dependencyOf(by, name)
-      for (const slot of this.store.dependents(dependency)) slots.add(slot)
+    for (const tag of tags) {
+      const dependency = dependencyOf('tags', tag)
+      for (const slot of this.store.dependents.of(dependency)) slots.add(slot)
       for (const flight of this.flights) if (flight.mayDependOn(dependency)) flight.fence()
     }
+    return this.#dropNamed('tags', tags, slots)
+  }
+
+  /** Drops what was read from one of these tables; views and parents count for their tables, where those are known. */
+  invalidateTables(names: readonly string[]): number {
+    const tables = this.tablesNamed?.(names) ?? names
+    return this.#dropNamed('tables', names, this.#change(tables.map((table) => ({ table, rows: undefined }))))
+  }
+
+  /** Drops what these changes concern, also under other names of their tables, and tells only where that is anything. */
+  changeTables(changes: readonly TableChange[], aliases: readonly TableChange[]): void {
+    const slots = this.#change([...changes, ...aliases])
+    if (slots.size > 0) this.#dropNamed('tables', [...new Set(changes.map(({ table }) => table))], slots)
+  }
+
+  /** Drops all that depends on tables. */
+  changeAnyTable(): void {
+    this.changes.noteAny()
+    const slots = new Set(this.store.dependents.onTables())
+    for (const flight of this.flights) if (flight.readsTables) flight.fence()
+    if (slots.size > 0) this.#dropNamed('tables', [ANY_TABLE], slots)
+  }
+
+  /** Takes the loads that changes concern off their slots; gives the slots with a value. */
+  #change(changes: readonly TableChange[]): Set<Slot> {
+    this.changes.note(changes.map(({ table }) => table))
+    const slots = new Set<Slot>()
+    for (const change of changes) {
+      for (const slot of this.store.dependents.concernedBy(change)) slots.add(slot)
+      for (const flight of this.flights) if (flight.mayRead(change)) flight.fence()
+    }
+    return slots
+  }
+
+  #dropNamed(by: 'tags' | 'tables', names: readonly string[], slots: Set<Slot>): number {
     const keys = [...slots].map(tokensOf)
     const dropped = this.drop(slots)
     this.journal.recordNamed(this.#told({ by, what: listed(names), dropped }), keys)
@@ -298,7 +338,10 @@ export class Engine {
   #wait(flight: Flight, call: Call, first: boolean): Promise<unknown> {
     const { slot } = flight
     let answer = flight.landing.then(
-      (landing) => given(landing, first && call.load.policy.results === 'copy'),
+      (landing) =>
+        landing.shared || first
+          ? given(landing, first && call.load.policy.results === 'copy')
+          : this.bypass(() => call.load.run(() => call.signal ?? new AbortController().signal)),
       (error) => {
         if (this.#hasStaleForErrors(slot)) return this.#serveStale(slot)
         throw error
@@ -401,11 +444,12 @@ export class Engine {
     if (!current) this.counters.overtaken += 1
     slot.loads += 1
     flight.oldestRead = Math.min(this.now(), flight.oldestRead)
-    flight.handOutward(!current)
+    flight.handOutward(!current && flight.shared)
     flight.leaveOthers()
     const stored =
       current &&
       wanted &&
+      flight.keeps &&
       kept !== undefined &&
       ttlMs > 0 &&
       this.store.put(slot, {
@@ -425,7 +469,7 @@ export class Engine {
       const durationMs = this.#clock.now() - flight.startedAt
       this.events.emit('cache:load', { key: keyTextOf(slot), durationMs, stored })
     }
-    flight.resolve({ value, kept })
+    flight.resolve({ value, kept, shared: flight.shared })
   }
 
   /** A load has failed, or its time is up. */
@@ -434,7 +478,11 @@ export class Engine {
     const { slot, load } = flight
     const { errorTtlMs } = load.policy
     const keepError =
-      errorTtlMs > 0 && flight.isCurrent && flight.waiters > 0 && !this.#hasStaleForErrors(slot)
+      errorTtlMs > 0 &&
+      flight.isCurrent &&
+      flight.keeps &&
+      flight.waiters > 0 &&
+      !this.#hasStaleForErrors(slot)
     this.counters.loadErrors += 1
     if (keepError) {
       // Until its stack has been read once, an error holds the frames that it came through, and what is in them.
@@ -485,11 +533,6 @@ export class Engine {
     if (this.events.listening) this.events.emit('cache:invalidate', told)
     return told
   }
-}
-
-/** The name under which a tag or a table stands among the dependencies of a value. */
-export function dependencyOf(by: 'tags' | 'tables', name: string): string {
-  return `${by}:${name}`
 }
 
 /** A policy as it is kept with a value: a function for the time to live would hold the call's arguments. */

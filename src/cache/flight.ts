@@ -1,4 +1,5 @@
 import type { TimerHandle } from '../core/clock.ts'
+import { isConcerned, type TableChange, tableOf } from './dependencies.ts'
 import type { Policy } from './policy.ts'
 import type { Kept } from './results.ts'
 import type { Slot } from './slots.ts'
@@ -15,6 +16,8 @@ export interface Load {
   /** What else it turns out to depend on. Until then it may depend on any tag. */
   readonly dependenciesOf: ((value: unknown) => readonly string[]) | undefined
   readonly shouldCache: ((value: unknown) => boolean) | undefined
+  /** Whether the key tells apart who asks, so that the role and settings of the session need not. */
+  readonly identityInKey: boolean
 }
 
 /** What a load brought, for those who wait. */
@@ -22,6 +25,8 @@ export interface Landing {
   readonly value: unknown
   /** How it is given to those who joined; undefined where nobody did and nothing was stored. */
   readonly kept: Kept | undefined
+  /** Whether it is for all who wait, and not only for who began the load. */
+  readonly shared: boolean
 }
 
 /**
@@ -54,6 +59,10 @@ export class Flight {
   oldestRead = Number.POSITIVE_INFINITY
   resolve!: (landing: Landing) => void
   reject!: (error: unknown) => void
+  /** Whether its value may be stored, as far as the statements that it has sent say. */
+  keeps = true
+  /** Whether those who wait may all have its value. */
+  shared = true
   #fenced = false
   #controller: AbortController | undefined
 
@@ -92,6 +101,27 @@ export class Flight {
     for (const outer of this.#outer ?? []) outer.fence()
   }
 
+  /** Nothing is stored of it, nor of the loads that it is part of; they answer those who wait. */
+  dropWhenDone(): void {
+    if (!this.keeps) return
+    this.keeps = false
+    for (const outer of this.#outer ?? []) outer.dropWhenDone()
+  }
+
+  /**
+   * Its value is for who began it alone, and so is that of the loads that it is part of; the others load for
+   * themselves.
+   *
+   * @param byIdentity whether that is for who asked, which the key may tell
+   */
+  unshare(byIdentity: boolean): void {
+    if (!this.shared || (byIdentity && this.load.identityInKey)) return
+    this.shared = false
+    this.keeps = false
+    if (this.isCurrent) this.slot.flight = undefined
+    for (const outer of this.#outer ?? []) outer.unshare(byIdentity)
+  }
+
   /** What the value depends on, as far as that is known; undefined for nothing. */
   get dependencies(): readonly string[] | undefined {
     return this.#dependencies === undefined ? undefined : [...this.#dependencies]
@@ -110,6 +140,18 @@ export class Flight {
     return this.load.dependenciesOf !== undefined || this.#dependencies?.has(dependency) === true
   }
 
+  /** Whether a change of a table concerns it. */
+  mayRead(change: TableChange): boolean {
+    for (const dependency of this.#dependencies ?? []) if (isConcerned(dependency, change)) return true
+    return false
+  }
+
+  /** Whether it is known to read tables, be it of which nobody knows. */
+  get readsTables(): boolean {
+    for (const dependency of this.#dependencies ?? []) if (tableOf(dependency) !== undefined) return true
+    return false
+  }
+
   /** Takes over what a cached value that the load has read depends on, and its age. */
   absorb(dependencies: Iterable<string>, storedAt: number): void {
     this.dependOn(dependencies)
@@ -122,6 +164,7 @@ export class Flight {
     outer.#waitsFor.add(this)
     this.#outer ??= new Set()
     this.#outer.add(outer)
+    if (!this.keeps && this.shared) outer.dropWhenDone()
   }
 
   /** Tells the loads that wait for this one what its value depends on, before anybody can invalidate that. */

@@ -21,6 +21,7 @@ const unasked: Load = {
   dependencies: [],
   dependenciesOf: undefined,
   shouldCache: undefined,
+  identityInKey: false,
 }
 
 /**

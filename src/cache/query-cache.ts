@@ -3,10 +3,13 @@ import { InvalidArgumentError } from '../core/errors.ts'
 import type { EventOf, Listener } from '../core/events.ts'
 import { limiter } from '../core/limiter.ts'
 import { isPgPool, type PgPool } from '../core/pg.ts'
-import { checkOptions, checkValue, describe, type Rule, rules } from '../core/validate.ts'
-import { type CacheEvents, dependencyOf, Engine } from './engine.ts'
+import type { Observer } from '../core/seam/observer.ts'
+import { checkOptions, checkValue, describe, oneOf, type Rule, rules } from '../core/validate.ts'
+import { dependencyOf, tableOf } from './dependencies.ts'
+import { type CacheEvents, Engine } from './engine.ts'
 import type { Load } from './flight.ts'
 import type { Invalidation } from './journal.ts'
+import { type CacheObserverOptions, TableObserver } from './observer/table-observer.ts'
 import { parsePattern } from './patterns.ts'
 import { type FreshnessOptions, freshnessRules, type Policy, policyOf } from './policy.ts'
 import { HOLDS_TRANSACTION, type SegmentToken, textOf, tokenOf } from './segments.ts'
@@ -62,7 +65,7 @@ export interface CacheStats {
   /** Loads that brought a value. */
   readonly loads: number
   readonly loadErrors: number
-  /** Of the loads, those whose value was not stored because an invalidation or a newer load came in between. */
+  /** Of the loads, those whose value was not stored because an invalidation or a newer load came in between, or because it was not for all. */
   readonly overtaken: number
   /** Loads begun before anybody had to wait: by stale-while-revalidate, ahead of expiry, or by `refresh`. */
   readonly refreshes: number
@@ -145,6 +148,8 @@ export interface GetOptions extends FreshnessOptions {
   readonly tags?: readonly string[] | undefined
   /** The tables that it is read from, by which `invalidateTables` finds it. */
   readonly tables?: readonly string[] | undefined
+  /** As for `cachedQuery`. */
+  readonly identityInKey?: boolean | undefined
 }
 
 /** What a load is given. */
@@ -257,13 +262,13 @@ export class QueryCache {
   /** Drops what was kept with one of these tags; how many values. */
   invalidateTags(tags: readonly string[]): number {
     checkValue('queryCache', 'tags', tags, rules.texts)
-    return this.#engine.invalidateDependencies('tags', tags)
+    return this.#engine.invalidateTags(tags)
   }
 
   /** Drops what was read from one of these tables, as far as the cache knows; how many values. */
   invalidateTables(tables: readonly string[]): number {
     checkValue('queryCache', 'tables', tables, rules.texts)
-    return this.#engine.invalidateDependencies('tables', tables)
+    return this.#engine.invalidateTables(tables)
   }
 
   /** Drops everything; how many values. */
@@ -311,6 +316,27 @@ export class QueryCache {
     )
   }
 
+  /**
+   * An observer for the seam (`observe`, `observedPostgres`), for one database: what loads read there is known, and
+   * a commit that wrote to it drops what was made of it before the commit returns to its caller.
+   *
+   * ```ts
+   * const db = new Kysely<DB>({ dialect: observedPostgres({ pool, observers: [cache.observer()] }) })
+   * ```
+   *
+   * On each new connection it asks once who is there, and on the first one for the catalog (`catalogSql` in
+   * `src/core/tables/catalog.ts`), which is read again after a change of the schema.
+   *
+   * @throws InvalidArgumentError `queryCache.observer: onUnknownTables must be 'warn' or 'ignore' or 'refuse', got "no"`
+   */
+  observer(options: CacheObserverOptions = {}): Observer {
+    checkOptions('queryCache.observer', options, {
+      functions: rules.object,
+      onUnknownTables: oneOf('warn', 'ignore', 'refuse'),
+    })
+    return new TableObserver(this.#engine, options)
+  }
+
   /** Counters since the cache was made, and what it holds now. */
   stats(): CacheStats {
     const { counters, store, flights, queuedLoads } = this.#engine
@@ -337,8 +363,8 @@ export class QueryCache {
       key: String(this.#keyOf(key)),
       state: this.#stateOf(kept),
       loading: slot?.flight !== undefined,
-      tables: namesIn('tables', kept),
-      tags: namesIn('tags', kept),
+      tables: tablesOf(kept),
+      tags: tagsOf(kept),
       ageMs: kept && engine.now() - kept.storedAt,
       expiresInMs: kept && kept.expiresAt - engine.now(),
       loads: slot?.loads ?? 0,
@@ -417,13 +443,14 @@ export interface LoadDetails {
   readonly resultTags?: ((value: unknown) => readonly string[]) | undefined
   readonly shouldCache?: ((value: unknown) => boolean) | undefined
   readonly detach?: (() => void) | undefined
+  readonly identityInKey?: boolean | undefined
 }
 
 /** A load by a policy, its work, and what is said of its value. */
 export function loadOf(
   policy: Policy,
   run: Load['run'],
-  { tags, tables, resultTags, shouldCache, detach }: LoadDetails,
+  { tags, tables, resultTags, shouldCache, detach, identityInKey = false }: LoadDetails,
 ): Load {
   return {
     policy,
@@ -435,11 +462,21 @@ export function loadOf(
     ],
     dependenciesOf: resultTags && ((value) => resultTags(value).map((tag) => dependencyOf('tags', tag))),
     shouldCache,
+    identityInKey,
   }
 }
 
-function namesIn(by: 'tags' | 'tables', slot: Slot | undefined): string[] {
-  const start = dependencyOf(by, '')
+function tablesOf(slot: Slot | undefined): string[] {
+  const tables = new Set<string>()
+  for (const dependency of slot?.dependencies ?? []) {
+    const table = tableOf(dependency)
+    if (table !== undefined) tables.add(table)
+  }
+  return [...tables]
+}
+
+function tagsOf(slot: Slot | undefined): string[] {
+  const start = dependencyOf('tags', '')
   return (slot?.dependencies ?? [])
     .filter((name) => name.startsWith(start))
     .map((name) => name.slice(start.length))
@@ -451,6 +488,7 @@ function checkedGetOptions(options: GetOptions): GetOptions {
     signal: rules.object,
     tags: rules.texts,
     tables: rules.texts,
+    identityInKey: rules.boolean,
   })
   return options
 }

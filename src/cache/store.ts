@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { Dependents } from './dependencies.ts'
 import type { Policy } from './policy.ts'
 import type { Kept } from './results.ts'
 import { type Slot, SlotIndex } from './slots.ts'
@@ -26,8 +27,8 @@ export interface StoreOptions {
  */
 export class Store {
   readonly index = new SlotIndex()
+  readonly dependents = new Dependents()
   readonly #entries: LRUCache<Slot, Slot>
-  readonly #dependents = new Map<string, Set<Slot>>()
   readonly #maxBytes: number | undefined
 
   constructor({ maxEntries, maxBytes, onEvict }: StoreOptions) {
@@ -73,11 +74,7 @@ export class Store {
     slot.expiresAt = value.expiresAt
     slot.hits = 0
     slot.dependencies = value.dependencies
-    for (const dependency of value.dependencies ?? []) {
-      const dependents = this.#dependents.get(dependency)
-      if (dependents === undefined) this.#dependents.set(dependency, new Set([slot]))
-      else dependents.add(slot)
-    }
+    if (value.dependencies !== undefined) this.dependents.add(slot, value.dependencies)
     this.#entries.set(
       slot,
       slot,
@@ -96,11 +93,6 @@ export class Store {
     this.#entries.clear()
   }
 
-  /** The slots whose values depend on this. */
-  dependents(dependency: string): Slot[] {
-    return [...(this.#dependents.get(dependency) ?? [])]
-  }
-
   #vacate(slot: Slot): void {
     this.#forgetDependencies(slot)
     slot.policy = undefined
@@ -110,10 +102,8 @@ export class Store {
   }
 
   #forgetDependencies(slot: Slot): void {
-    for (const dependency of slot.dependencies ?? []) {
-      const dependents = this.#dependents.get(dependency)
-      if (dependents?.delete(slot) && dependents.size === 0) this.#dependents.delete(dependency)
-    }
+    if (slot.dependencies === undefined) return
+    this.dependents.remove(slot, slot.dependencies)
     slot.dependencies = undefined
   }
 }

@@ -34,6 +34,8 @@ export interface Footprint {
   readonly settings: readonly Setting[]
   /** Whether it may read an older state of the database than when it is sent (SET TRANSACTION SNAPSHOT). */
   readonly importsSnapshot: boolean
+  /** Whether it may commit while it runs (CALL, DO). */
+  readonly runsProcedure: boolean
   /** Why it may read tables that are not among the above. */
   readonly unknownReads: readonly string[]
   /** Why it may write tables that are not among the above. */
@@ -59,6 +61,7 @@ export class FootprintBuilder {
   readonly #unknownWrites = new Set<string>()
   changesSchema = false
   importsSnapshot = false
+  runsProcedure = false
 
   read(table: TableName): void {
     this.#reads.set(JSON.stringify([table.schema, table.name]), table)
@@ -91,6 +94,7 @@ export class FootprintBuilder {
       temporary: this.temporary,
       settings: this.settings,
       importsSnapshot: this.importsSnapshot,
+      runsProcedure: this.runsProcedure,
       unknownReads: [...this.#unknownReads],
       unknownWrites: [...this.#unknownWrites],
     }

@@ -195,7 +195,8 @@ class Walk {
     readFragment(`${String(node.func)}(`, words)
     for (const word of words.words) this.into.calls.add(word)
     const seen = words.build()
-    for (const reason of seen.unknownReads) this.into.unknown(reason)
+    for (const reason of seen.unknownReads) this.into.unknownRead(reason)
+    for (const reason of seen.unknownWrites) this.into.unknownWrite(reason)
     for (const setting of seen.settings) this.into.settings.push({ ...setting, ...settingOf(node) })
   }
 

@@ -86,7 +86,7 @@ function readCommand(tokens: readonly Token[], into: FootprintBuilder): void {
       readSetting(tokens, into)
       return
     case 'discard':
-      into.settings.push({ name: '*', local: false })
+      into.settings.push({ name: 'all', local: false })
       return
     case 'truncate':
       readTruncate(tokens, into)
@@ -101,10 +101,12 @@ function readCommand(tokens: readonly Token[], into: FootprintBuilder): void {
       return
     }
     case 'do':
+      into.runsProcedure = true
       // The body is a string; what stands in it is read as that of a function.
       for (const { kind, text } of tokens) if (kind === 'string') merge(footprintOfBody(text), into)
       return
     case 'call':
+      into.runsProcedure = true
       readTokens(tokens, into)
       return
     case 'create':
@@ -172,8 +174,8 @@ function readSetting(tokens: readonly Token[], into: FootprintBuilder): void {
     named === undefined ? '*' : [named.schema, named.name].filter((part) => part !== undefined).join('.')
   if (word === 'time') name = 'timezone'
   if (word === 'schema') name = 'search_path'
-  if (word === 'session' || word === 'all' || word === 'names')
-    name = word === 'names' ? 'client_encoding' : '*'
+  if (word === 'session') name = 'session_authorization'
+  if (word === 'names') name = 'client_encoding'
   into.settings.push({ name: name.toLowerCase(), local })
 }
 
@@ -216,22 +218,22 @@ function readTokens(tokens: readonly Token[], into: FootprintBuilder): void {
       into.unknown('a name is longer than PostgreSQL keeps')
     if (name === 'u' && isSymbol(tokens[at + 1], '&')) into.unknown('a name is written with U&')
     if (name === 'set_config') into.settings.push({ name: settingOf(tokens, at), local: isLocal(tokens, at) })
-    if (runsText.has(name)) into.unknown(`${name} runs SQL that is given as text`)
+    if (runsText.has(name)) into.unknownRead(`${name} runs SQL that is given as text`)
+    if (elsewhere.has(name)) into.unknown(`${name} runs SQL on another connection`)
     readWrite(tokens, at, name, into)
   }
 }
 
-/** Built in or of well-known extensions: they run SQL, or read elsewhere. */
+/** Built in or of well-known extensions: they read what their arguments say. */
 const runsText = new Set([
   'query_to_xml', 'query_to_xmlschema', 'query_to_xml_and_xmlschema', 'cursor_to_xml', 'cursor_to_xmlschema',
   'table_to_xml', 'table_to_xmlschema', 'table_to_xml_and_xmlschema', 'schema_to_xml', 'schema_to_xmlschema',
   'schema_to_xml_and_xmlschema', 'database_to_xml', 'database_to_xmlschema', 'database_to_xml_and_xmlschema',
-  'ts_stat', 'ts_rewrite', 'dblink', 'dblink_exec', 'dblink_fetch', 'dblink_get_result', 'crosstab', 'crosstab2', 'crosstab3',
-  'crosstab4', 'crosstabn', 'connectby', 'xpath_table', 'lo_get', 'lo_put', 'loread', 'lowrite',
+  'ts_stat', 'ts_rewrite', 'crosstab', 'crosstab2', 'crosstab3', 'crosstab4', 'crosstabn', 'connectby', 'xpath_table',
+  'lo_get', 'loread', 'lo_export',
 ]) // biome-ignore format: a list of words
 
-/** Whether a function of this name runs SQL that is given to it as text. */
-export const runsSqlText = (name: string): boolean => runsText.has(name)
+const elsewhere = new Set(['dblink', 'dblink_exec', 'dblink_send_query', 'dblink_fetch', 'dblink_get_result'])
 
 function readWrite(tokens: readonly Token[], at: number, word: string, into: FootprintBuilder): void {
   const before = wordOf(tokens[at - 1])
@@ -256,11 +258,41 @@ function readWrite(tokens: readonly Token[], at: number, word: string, into: Foo
   if (wordOf(tokens[target]) === 'only') target += 1
   const named = nameAt(tokens, target)
   if (named === undefined) into.unknownWrite(`what stands behind ${word.toUpperCase()} could not be read`)
-  else into.write(named, actions)
+  else into.write(named, actions, actions[0] === 'update' ? columnsSetAt(tokens, target) : undefined)
 }
 
 /** FOR UPDATE, FOR NO KEY UPDATE, DO UPDATE, THEN UPDATE (of MERGE, whose target is known), ON UPDATE. */
 const beforeNoTarget = new Set(['for', 'key', 'do', 'then', 'on', 'of', 'before', 'after', 'or'])
+
+/** The columns between SET and what follows; `undefined` where that is not plain. */
+function columnsSetAt(tokens: readonly Token[], target: number): string[] | undefined {
+  let at = target
+  while (at < tokens.length && wordOf(tokens[at]) !== 'set') at += 1
+  const columns: string[] = []
+  let depth = 0
+  let atStart = true
+  for (at += 1; at < tokens.length; at += 1) {
+    const token = tokens[at]
+    if (depth === 0 && behindSet.has(wordOf(token))) break
+    if (isSymbol(token, ')')) depth -= 1
+    if (depth < 0) break
+    if (atStart && isSymbol(token, '(')) {
+      // (a, b) = ...
+      for (at += 1; at < tokens.length && !isSymbol(tokens[at], ')'); at += 1) {
+        const column = identifierOf(tokens[at])
+        if (column !== undefined) columns.push(column)
+      }
+    } else if (atStart) {
+      const column = identifierOf(token)
+      if (column === undefined) return undefined
+      columns.push(column)
+    } else if (isSymbol(token, '(')) depth += 1
+    atStart = depth === 0 && isSymbol(token, ',')
+  }
+  return columns.length === 0 ? undefined : columns
+}
+
+const behindSet = new Set(['from', 'where', 'returning'])
 
 /** `a`, `a.b` or `a.b.c`; of the last the database is the own one. */
 function nameAt(tokens: readonly Token[], at: number): TableName | undefined {

@@ -339,7 +339,7 @@ function expectWhole(
     `tags:item ${id}`,
     ...Array.from({ length: (committed.get(id) ?? 0) + 1 }, (_, version) => `tags:version ${version}`),
   ])
-  for (const name of [...names, 'tables:items']) expect(store.dependents(name)).toEqual([])
+  for (const name of [...names, 'tables:items']) expect([...store.dependents.of(name)]).toEqual([])
 }
 
 const property = fc.asyncProperty(
