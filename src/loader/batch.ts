@@ -8,6 +8,8 @@ export interface LoaderCall<Db> {
   readonly signal: AbortSignal
 }
 
+const nobody: ReadonlySet<object> = new Set()
+
 /** Keys that are loaded together, and the state of that. */
 export class Batch<K, V, Db> implements LoaderCall<Db> {
   readonly entries: readonly Entry<K, V>[]
@@ -41,9 +43,13 @@ export class Batch<K, V, Db> implements LoaderCall<Db> {
   }
 
   /** What those who wait are part of, where anybody wants to know. */
-  callers(): Set<object> {
-    const all = new Set<object>()
-    for (const { callers } of this.entries) for (const caller of callers ?? []) all.add(caller)
-    return all
+  callers(): ReadonlySet<object> {
+    let all: Set<object> | undefined
+    for (const { callers } of this.entries) {
+      if (callers === undefined) continue
+      all ??= new Set()
+      for (const caller of callers) all.add(caller)
+    }
+    return all ?? nobody
   }
 }

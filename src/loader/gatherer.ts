@@ -166,24 +166,31 @@ export class Gatherer<K, V, Db> {
   }
 
   #nextOfQueue(): Entry<K, V>[] | undefined {
-    const { maxBatch } = this.#settings
-    const all = this.#queue
-    const batch: Entry<K, V>[] = []
-    while (this.#head < all.length && batch.length < maxBatch) {
-      const entry = all[this.#head++] as Entry<K, V>
-      if (entry.waiters > 0) batch.push(entry)
-      else this.#dead -= 1
-    }
-    if (this.#head === all.length) {
-      this.#queue = []
-      this.#head = 0
-    }
+    const batch = this.#takeFromQueue()
     if (batch.length === 0) return undefined
     this.#counters.queued -= batch.length
     if (this.#place.maxKept === 0) {
       if (this.#queue.length === 0) this.#entries = new Map()
       else for (const entry of batch) this.#entries.delete(entry.token)
     }
+    return batch
+  }
+
+  #takeFromQueue(): Entry<K, V>[] {
+    const { maxBatch } = this.#settings
+    const all = this.#queue
+    let batch = all
+    if (this.#head > 0 || this.#dead > 0 || all.length > maxBatch) {
+      batch = []
+      while (this.#head < all.length && batch.length < maxBatch) {
+        const entry = all[this.#head++] as Entry<K, V>
+        if (entry.waiters > 0) batch.push(entry)
+        else this.#dead -= 1
+      }
+      if (this.#head < all.length) return batch
+    }
+    this.#queue = []
+    this.#head = 0
     return batch
   }
 
