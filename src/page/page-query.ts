@@ -135,7 +135,8 @@ function othersOf(keys: readonly SortKey[], forward: boolean, position: Position
 
 /** Not EXISTS, for there PostgreSQL drops the ORDER BY that makes it take the index. */
 function isAny(keys: readonly SortKey[], branches: readonly Branch[], forward: boolean): Node {
-  const probes = branches.map((branch) =>
+  // The deepest come last, and have the most rows as a rule: when one was found the rest is not run.
+  const probes = branches.toReversed().map((branch) =>
     select({
       selections: [literal(true)],
       from: table(query),

@@ -21,61 +21,58 @@ class Printer {
 
   text(given: unknown): string {
     const node = given as Node
-    const part = (name: string) => this.text(node[name])
-    const list = (name: string, separator = ', ') =>
-      (node[name] as readonly Node[]).map((each) => this.text(each)).join(separator)
     switch (node.kind) {
       case 'SelectQueryNode':
         return this.#select(node)
       case 'WithNode':
-        return `with ${list('expressions')}`
+        return `with ${this.#list(node.expressions)}`
       case 'CommonTableExpressionNode':
-        return `${part('name')} as not materialized ${part('expression')}`
+        return `${this.text(node.name)} as not materialized ${this.text(node.expression)}`
       case 'CommonTableExpressionNameNode':
       case 'TableNode':
-        return part('table')
+        return this.text(node.table)
       case 'SchemableIdentifierNode':
-        return part('identifier')
+        return this.text(node.identifier)
       case 'IdentifierNode':
         return `"${String(node.name).replaceAll('"', '""')}"`
       case 'ReferenceNode':
-        return `${part('table')}.${part('column')}`
+        return `${this.text(node.table)}.${this.text(node.column)}`
       case 'ColumnNode':
-        return part('column')
+        return this.text(node.column)
       case 'SelectAllNode':
         return '*'
       case 'SelectionNode':
-        return part('selection')
+        return this.text(node.selection)
       case 'AliasNode':
-        return `${this.#inner(node.node)} as ${part('alias')}`
+        return `${this.#inner(node.node)} as ${this.text(node.alias)}`
       case 'FromNode':
-        return `from ${list('froms')}`
+        return `from ${this.#list(node.froms)}`
       case 'WhereNode':
-        return `where ${part('where')}`
+        return `where ${this.text(node.where)}`
       case 'OrderByNode':
-        return `order by ${list('items')}`
+        return `order by ${this.#list(node.items)}`
       case 'OrderByItemNode':
-        return `${part('orderBy')} ${part('direction')} nulls ${node.nulls}`
+        return `${this.text(node.orderBy)} ${this.text(node.direction)} nulls ${node.nulls}`
       case 'LimitNode':
-        return `limit ${part('limit')}`
+        return `limit ${this.text(node.limit)}`
       case 'SetOperationNode':
-        return `union all ${part('expression')}`
+        return `union all ${this.text(node.expression)}`
       case 'AndNode':
-        return `${part('left')} and ${part('right')}`
+        return `${this.text(node.left)} and ${this.text(node.right)}`
       case 'OrNode':
         return `${this.#inner(node.left)} or ${this.#inner(node.right)}`
       case 'BinaryOperationNode':
-        return `${this.#inner(node.leftOperand)} ${part('operator')} ${part('rightOperand')}`
+        return `${this.#inner(node.leftOperand)} ${this.text(node.operator)} ${this.text(node.rightOperand)}`
       case 'OperatorNode':
         return String(node.operator)
       case 'ParensNode':
-        return `(${part('node')})`
+        return `(${this.text(node.node)})`
       case 'TupleNode':
-        return `(${list('values')})`
+        return `(${this.#list(node.values)})`
       case 'CastNode':
-        return `cast(${part('expression')} as text)`
+        return `cast(${this.text(node.expression)} as text)`
       case 'FunctionNode':
-        return `${node.func}(${list('arguments')})`
+        return `${node.func}(${this.#list(node.arguments)})`
       case 'RawNode':
         return (node.sqlFragments as readonly string[]).join('')
       case 'ValueNode':
@@ -83,6 +80,10 @@ class Printer {
       default:
         throw new Error(`there is no way to print ${node.kind}`)
     }
+  }
+
+  #list(nodes: unknown): string {
+    return (nodes as readonly Node[]).map((each) => this.text(each)).join(', ')
   }
 
   #select(node: Node): string {
