@@ -1,6 +1,6 @@
 import { ByteSink, type FieldWriter, fieldWriter, ValueError } from './encode/index.ts'
+import { hasEqualBytes, varchar } from './equal-bytes.ts'
 import type { BoundOperation } from './operation.ts'
-import type { Column } from './table.ts'
 
 type Row = Readonly<Record<string, unknown>>
 
@@ -44,17 +44,6 @@ interface Writer {
   readonly field: string
   readonly writer: FieldWriter
   readonly longest: number
-}
-
-const varchar = 1043
-
-/** bool, bytea, int8, int2, int4, text, oid, date, timestamp, timestamptz, uuid, and varchar. */
-const equalBytes: ReadonlySet<number> = new Set([16, 17, 20, 21, 23, 25, 26, 1082, 1114, 1184, 2950, varchar])
-
-function hasEqualBytes({ type, typmod, collation }: Column): boolean {
-  if (collation !== undefined) return false
-  if (type.kind === 'e') return true
-  return equalBytes.has(type.oid) && (typmod < 0 || type.oid === varchar)
 }
 
 /** FNV-1a. */

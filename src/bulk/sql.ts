@@ -1,3 +1,4 @@
+import { hasEqualBytes } from './equal-bytes.ts'
 import type { BoundOperation } from './operation.ts'
 import type { Shape, ShapeColumn } from './shape.ts'
 import { type Column, quoted } from './table.ts'
@@ -80,14 +81,29 @@ function typedRows(shape: Shape, source: Source): string {
   return `select ${[`o as ${ordinal}`, ...list].join(', ')} from (${source.sql}) as raw`
 }
 
-/** The same, of rows with equal keys only the newest, or else the last. */
+/**
+ * The same, of rows with equal keys only the newest, or else the last. What only a new row is given, and how its key is
+ * written where equal keys may differ, comes from the first, as if it had been inserted before the others came.
+ */
 function foldedRows(shape: Shape, source: Source): string {
   const rows = typedRows(shape, source)
-  const keys = shape.columns.filter(({ key }) => key).map(nameOf)
+  const keys = keysOf(shape)
   if (source.single || keys.length === 0) return rows
   const newer = newerOf(shape)
   const order = [...keys, ...(newer === undefined ? [] : [`${newer} desc nulls last`]), `${ordinal} desc`]
-  return `select distinct on (${keys.join(', ')}) * from (${rows}) as typed order by ${order.join(', ')}`
+  const ofFirst = new Set(shape.columns.filter((column) => isOfFirst(shape, column)))
+  const columns = shape.columns.map((column) => {
+    const name = nameOf(column)
+    return ofFirst.has(column) ? `first_value(${name}) over same as ${name}` : name
+  })
+  const selected = ofFirst.size === 0 ? '*' : list([ordinal, ...columns])
+  const window = ofFirst.size === 0 ? '' : ` window same as (partition by ${list(keys)} order by ${ordinal})`
+  return `select distinct on (${list(keys)}) ${selected} from (${rows}) as typed${window} order by ${list(order)}`
+}
+
+function isOfFirst({ bound }: Shape, { column, field, key }: ShapeColumn): boolean {
+  if (bound.operation.kind !== 'upsert') return false
+  return key ? !hasEqualBytes(column) : bound.operation.insertOnly.includes(field)
 }
 
 function newerOf({ bound, columns }: Shape): string | undefined {

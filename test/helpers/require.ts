@@ -1,5 +1,5 @@
 import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { describe, test } from 'vitest'
 import { findRedis } from './redis.ts'
 
@@ -17,6 +17,13 @@ const parts = {
   redis: {
     find: findRedis,
     advice: 'set REDIS_URL, or install redis-server',
+  },
+  'postgres-15': {
+    find: () => {
+      const program = ['/usr/lib/postgresql/15/bin/postgres', '/usr/pgsql-15/bin/postgres'].find(canRun)
+      return program === undefined ? undefined : dirname(program)
+    },
+    advice: 'install the package postgresql-15',
   },
 } satisfies Record<string, Part>
 
