@@ -1,4 +1,5 @@
 import { CamelCasePlugin, Kysely, PostgresDialect } from 'kysely'
+import { type Observer, observe, observedPostgres } from 'millrace/kysely'
 import { rowBy, rowsBy } from 'millrace/loader'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -96,7 +97,7 @@ describe('rowsBy', () => {
     }
   })
 
-  test('gives rows just as they are, and fast ones', async () => {
+  test('gives rows just as they are, without a column more', async () => {
     const [row] = await rowsBy<Flight>(database.pool, 'flights', 'pilot_id', {
       orderBy: [['id']],
       limit: 1,
@@ -152,6 +153,34 @@ describe('rowsBy', () => {
     } finally {
       await camel.destroy()
     }
+  })
+
+  test('tells observers of its tables: by the node of the query, or by name', async () => {
+    const seen: unknown[] = []
+    const spy: Observer = {
+      after: ({ node, tables }) => {
+        const { kind, limit } = (node ?? {}) as { kind?: string; limit?: object }
+        seen.push([kind, limit !== undefined, tables?.reads])
+      },
+    }
+    const own = new pg.Pool({ connectionString: database.url })
+    const observed = new Kysely<DB>({ dialect: observedPostgres({ pool: own, observers: [spy] }) })
+    try {
+      const order = [['id']] as const
+      await rowsBy(observed, observed.selectFrom('flights').selectAll(), 'id', {
+        orderBy: order,
+        limit: 1,
+      }).load(1)
+      await rowsBy(observed, 'flights', 'id').load(1)
+      await rowsBy(observe(own, [spy]), 'archive.flights', 'id').load(1)
+    } finally {
+      await observed.destroy()
+    }
+    expect(seen).toEqual([
+      ['SelectQueryNode', true, undefined],
+      ['SelectQueryNode', false, undefined],
+      [undefined, false, ['archive.flights']],
+    ])
   })
 
   test('asks inside a transaction with that transaction, and sees what it wrote', async () => {
