@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from '../core/errors.ts'
 import type { KyselyHandle } from '../core/kysely.ts'
 import type { PgClient, PgPool } from '../core/pg.ts'
+import { UnsupportedError } from '../core/seam/unsupported.ts'
 import { checkOptions, either, oneOf, type Rule, rules } from '../core/validate.ts'
 import { type CursorSeal, decodeCursor, encodeCursor, type Position } from './cursor.ts'
 import { PageCursorError, PageOrderError } from './errors.ts'
@@ -248,8 +249,13 @@ function takePlace(row: Record<string, unknown>, length: number): Place {
 }
 
 function textOf(row: Record<string, unknown>, name: string): string | undefined {
-  const text = row[name]
-  return typeof text === 'string' ? text.slice(textMark.length) : undefined
+  const text = row[name] ?? undefined
+  if (text === undefined) return undefined
+  // A cursor of anything else would begin somewhere.
+  if (typeof text !== 'string' || !text.startsWith(textMark)) {
+    throw new UnsupportedError('keysetPage', "the client's parser for the type text, or a plugin, changes it")
+  }
+  return text.slice(textMark.length)
 }
 
 const isSame = (one: Place, other: Place | undefined): boolean =>

@@ -8,7 +8,7 @@ export type Node = KyselyNode & Readonly<Record<string, unknown>>
 
 const node = (kind: string, parts: object): Node => ({ kind, ...parts })
 
-export const identifier = (name: string) => node('IdentifierNode', { name })
+const identifier = (name: string) => node('IdentifierNode', { name })
 export const table = (name: string) =>
   node('TableNode', { table: node('SchemableIdentifierNode', { identifier: identifier(name) }) })
 export const column = (of: string, name: string) =>

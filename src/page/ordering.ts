@@ -33,7 +33,7 @@ export interface SortKey {
 }
 
 /** Each has a hidden column, named by a letter. */
-export const maxKeys = 26
+const maxKeys = 26
 
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
 

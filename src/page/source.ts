@@ -71,11 +71,11 @@ export function sourceOf(
 
 export const executorOf = (db: KyselyHandle): KyselyExecutor => db.getExecutor() as KyselyExecutor
 
-export const isKyselyQuery = (query: unknown): query is KyselyRows<unknown> =>
+const isKyselyQuery = (query: unknown): query is KyselyRows<unknown> =>
   typeof (query as Partial<KyselyRows<unknown>> | null | undefined)?.toOperationNode === 'function'
 
 /** A text, or a text with values. */
-export function sqlOf(primitive: string, query: unknown): SqlQuery {
+function sqlOf(primitive: string, query: unknown): SqlQuery {
   const sql = (typeof query === 'string' ? { text: query } : query) as Partial<SqlQuery> | null | undefined
   if (typeof sql?.text === 'string' && sql.text !== '' && isValues(sql.values)) return sql as SqlQuery
   throw new InvalidArgumentError(

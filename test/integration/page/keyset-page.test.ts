@@ -3,6 +3,7 @@ import { Kysely as Kysely29, PostgresDialect as PostgresDialect29 } from 'kysely
 import { observe } from 'millrace'
 import { observedPostgres } from 'millrace/kysely'
 import { keysetPage, type Page, PageCursorError, type PageOptions } from 'millrace/page'
+import pg from 'pg'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { useDatabase } from '../../helpers/database.ts'
 import { SeamRecorder } from '../../helpers/seam-recorder.ts'
@@ -363,6 +364,17 @@ describe('keysetPage', () => {
       expect(idsOf(await page({ after: end, secret: ['new', 'old'] }))).toEqual([4, 5, 6])
       expect(await reasonOf(page({ after: end, secret: 'new' }))).toBe('tampered')
     })
+  })
+
+  test('a client whose parser changes texts is refused, for its cursors would begin anywhere', async () => {
+    const client = new pg.Client({
+      connectionString: database.url,
+      types: { getTypeParser: () => () => 5 } as never,
+    })
+    await client.connect()
+    const read = keysetPage(client, 'select * from bags', byId)
+    await expect(read).rejects.toMatchObject({ code: 'MILLRACE_UNSUPPORTED' })
+    await client.end()
   })
 
   test('errors of the query pass through', async () => {

@@ -378,6 +378,15 @@ describe('streamRows', () => {
       expectAllBack()
     })
 
+    test.each(ways)('by %s it gives the connection back at a break, ready for others', async (via) => {
+      const db = new Kysely<DB>({ dialect: observedPostgres({ pool }) })
+      const pid = await pidOfNext()
+      const query = sql<{ n: number }>`select n from generate_series(1, 50000) n`
+      for await (const _ of streamRows(db, query, { via, batchSize: 10 })) break
+      expectAllBack()
+      expect(await pidOfNext()).toBe(pid)
+    })
+
     test('observers are told of one statement, with its node, whose rows are streamed', async () => {
       const recorder = new SeamRecorder()
       const db = new Kysely<DB>({ dialect: observedPostgres({ pool, observers: [recorder] }) })
