@@ -155,3 +155,19 @@ export {
   type StreamOptions,
   streamRows,
 } from './page/index.ts'
+export {
+  currentDeadline,
+  type Deadline,
+  DeadlineExceededError,
+  type DeadlineOptions,
+  type DeadlineSpent,
+  type PoolDeadlines,
+  type PoolDeadlinesOptions,
+  type PoolSizing,
+  type PoolSizingEvents,
+  type PoolSizingOptions,
+  type PoolSizingStats,
+  poolDeadlines,
+  poolSizing,
+  withDeadline,
+} from './pool/index.ts'
