@@ -26,7 +26,6 @@ const shared = {
   maxBatchRows: rules.positiveInteger,
   maxBatchBytes: rules.positiveInteger,
   maxConnections: rules.positiveInteger,
-  via: oneOf('auto', 'unnest', 'copy'),
   signal: { expected: 'an AbortSignal', holds: (value: unknown) => value instanceof AbortSignal },
   onProgress: rules.function,
   retry: rules.object,

@@ -25,12 +25,6 @@ export interface BulkOptions<F extends string = string> {
   /** From how many bytes on a batch is sent that has fewer rows. Default 8 MiB. */
   readonly maxBatchBytes?: number | undefined
   /**
-   * How rows are sent: `unnest`, as one array parameter for each column; `copy`, by COPY into a temporary table of
-   * the session, which needs the package pg-copy-streams and a session of its own (no transaction pooler); `auto`
-   * (default), by what is faster and to be had.
-   */
-  readonly via?: 'auto' | 'unnest' | 'copy' | undefined
-  /**
    * On how many connections of a pool rows are written at once, at most. Rows with equal keys go one way, so that the
    * last of them still wins; where only the server knows which keys are equal (citext, numeric, ...), for an insert that
    * ignores conflicts, and in a transaction it is one. Default 1.

@@ -1,3 +1,4 @@
+import { Kysely, PostgresDialect } from 'kysely'
 import { observe } from 'millrace'
 import { bulkDelete, bulkInsert, bulkUpdate, bulkUpsert } from 'millrace/bulk'
 import pg from 'pg'
@@ -260,4 +261,75 @@ describe('tables of every kind', () => {
     await pool.end()
     expect(writes.at(-1)).toEqual(['told'])
   })
+
+  test('a driver that does not send a Buffer in binary is refused, and its transaction stays usable', async () => {
+    await run('create table texts (id int primary key)')
+    const db = new Kysely<{ texts: { id: number } }>({ dialect: new HexDialect({ pool: database.pool }) })
+    await db.transaction().execute(async (trx) => {
+      await expect(bulkUpsert(trx, 'texts', [{ id: 1 }], { key: ['id'] })).rejects.toMatchObject({
+        code: 'MILLRACE_UNSUPPORTED',
+        message:
+          'bulkUpsert: the driver under this Kysely does not send a Buffer in binary, as node-postgres does; use observedPostgres({ pool }), PostgresDialect, or the pool',
+      })
+      await trx.insertInto('texts').values({ id: 2 }).execute()
+    })
+    expect((await run('select id from texts')).rows).toEqual([{ id: 2 }])
+  })
+
+  describe('abuse', () => {
+    test('a table, column or key that is not there is told with what there is', async () => {
+      const { pool } = database
+      await run(`create table abused (id int primary key, a int, b int, gone timestamptz);
+        create unique index one on abused (a) where gone is null; create unique index two on abused (a) where b > 0`)
+      await expect(bulkUpsert(pool, 'nowhere', [{ id: 1 }], { key: ['id'] })).rejects.toThrow(
+        'bulkUpsert: there is no table "nowhere" on the search path',
+      )
+      await expect(bulkUpsert(pool, 'other.abused', [{ id: 1 }], { key: ['id'] })).rejects.toThrow(
+        'bulkUpsert: there is no table "other"."abused" on the search path',
+      )
+      await expect(bulkUpsert(pool, 'abused', [{ id: 1, c: 2 }], { key: ['id'] })).rejects.toThrow(
+        'bulkUpsert: abused has no column c; it has id, a, b, gone',
+      )
+      await expect(bulkUpsert(pool, 'abused', [{ id: 1, b: 2 }], { key: ['id', 'b'] })).rejects.toThrow(
+        'bulkUpsert: abused has no unique index on just (id, b); it has (id), (a), (a)',
+      )
+      await expect(bulkUpsert(pool, 'abused', [{ a: 2 }], { key: ['a'] })).rejects.toThrow(
+        'bulkUpsert: abused has several partial unique indexes on (a), one and two, and none on all rows: which one is meant cannot be said',
+      )
+    })
+
+    test.each([
+      [undefined, 'undefined'],
+      [null, 'null'],
+      [5, '5'],
+      [[1], 'an array of 1'],
+    ])('a row that is %j', async (row, got) => {
+      await run('create table if not exists rows_abused (id int primary key)')
+      const rows = [{ id: 1 }, row as unknown as { id: number }]
+      await expect(bulkUpsert(database.pool, 'rows_abused', rows, { key: ['id'] })).rejects.toThrow(
+        `bulkUpsert: rows[1] must be an object, got ${got}`,
+      )
+    })
+  })
 })
+
+/** A driver that sends bytes as their text, as those do that know the types of parameters. */
+class HexDialect extends PostgresDialect {
+  override createDriver() {
+    const driver = super.createDriver()
+    const acquire = driver.acquireConnection.bind(driver)
+    driver.acquireConnection = async (...rest) => {
+      const connection = await acquire(...rest)
+      const { executeQuery } = Object.getPrototypeOf(connection) as typeof connection
+      connection.executeQuery = (compiled) =>
+        executeQuery.call(connection, {
+          ...compiled,
+          parameters: compiled.parameters.map((value) =>
+            value instanceof Buffer ? `\\x${value.toString('hex')}` : value,
+          ),
+        }) as never
+      return connection
+    }
+    return driver
+  }
+}
