@@ -310,9 +310,9 @@ export class TableObserver implements Observer {
   /** A transaction may see what nobody else does, or what nobody else sees any more. */
   #readIn(writes: TransactionWrites, tables: ReadonlySet<string>, unknown: boolean, flight: Flight): void {
     const { changes } = this.#engine
-    if (writes.isPrivate) flight.unshare(false)
-    else if (writes.looksBack) flight.dropWhenDone()
-    if (changes.since(writes.since, tables) || (unknown && changes.count > writes.since)) flight.fence()
+    const isOld = changes.since(writes.since, tables) || (unknown && changes.count > writes.since)
+    // Who came between such a change and this read has joined the load, which could not be known to be too old.
+    if (writes.isPrivate || writes.looksBack || isOld) flight.unshare(false)
   }
 
   #checkIdentity(flight: Flight, session: CacheSession | undefined): void {

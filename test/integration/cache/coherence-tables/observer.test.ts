@@ -253,6 +253,34 @@ describe('what a load reads', () => {
   })
 })
 
+describe('a load in a transaction that looks back', () => {
+  it('is not for who comes after a commit that it does not see', async () => {
+    const begun = deferred<void>()
+    const gate = deferred<void>()
+    let loads = 0
+    const item = cachedQuery({ cache, key: 'item' })(async () => {
+      loads += 1
+      if (loads > 1) return db.selectFrom('flights').select('v').where('id', '=', 1).executeTakeFirstOrThrow()
+      return db
+        .transaction()
+        .setIsolationLevel('repeatable read')
+        .execute(async (trx) => {
+          await sql`select 1`.execute(trx)
+          begun.resolve(undefined)
+          await gate.promise
+          return trx.selectFrom('flights').select('v').where('id', '=', 1).executeTakeFirstOrThrow()
+        })
+    })
+    const before = item()
+    await begun.promise
+    await touch()
+    const after = item() // joins, for nobody can know yet what the load will read
+    gate.resolve(undefined)
+    expect((await after).v).toBe((await before).v + 1)
+    expect(cache.explain(['item']).state).toBe('absent')
+  })
+})
+
 describe('unknown tables', () => {
   const runs = () => sql`select query_to_xml('select id from notes', true, true, '')`.execute(db)
 
