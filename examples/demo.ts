@@ -1,3 +1,4 @@
+import { airTraffic } from './air-traffic/index.ts'
 import { chaos } from './chaos/index.ts'
 import { openExample, openPostgres, readCommand } from './shared/commands.ts'
 import type { Example } from './shared/example.ts'
@@ -5,7 +6,7 @@ import { describeMachine } from './shared/machine.ts'
 import { runProgram } from './shared/program.ts'
 import { tracker } from './tracker/index.ts'
 
-const examples: readonly Example[] = [tracker, chaos]
+const examples: readonly Example[] = [tracker, airTraffic, chaos]
 
 const usage = `npm run demo -- [${examples.map((example) => example.name).join('|')} ...] [--full]
 

@@ -1,10 +1,11 @@
+import { airTraffic } from './air-traffic/index.ts'
 import { openExample, openPostgres, readCommand } from './shared/commands.ts'
 import type { Example } from './shared/example.ts'
 import { checkPort, listen } from './shared/listen.ts'
 import { runProgram } from './shared/program.ts'
 import { tracker } from './tracker/index.ts'
 
-const examples: readonly Example[] = [tracker]
+const examples: readonly Example[] = [tracker, airTraffic]
 
 const usage = `npm start -- [${examples.map((example) => example.name).join('|')} ...] [--full] [--port <number>]
 

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { cachedQuery, queryCache } from 'millrace'
 import { poolMonitor, poolSizing } from 'millrace/pool'
 import type { Pool } from 'pg'
+import { servePage } from '../shared/page.ts'
 import { RequestError } from '../shared/requests.ts'
 import { createService } from '../shared/service.ts'
 import { Collector, type FetchFeed } from './collector/collector.ts'
@@ -245,6 +246,8 @@ export function createAirTraffic(options: AirTrafficOptions): AirTraffic {
       cache: cache.stats(),
     })
   })
+
+  servePage(app, new URL('./page/', import.meta.url), ['index.html', 'style.css', 'page.js', 'icon.svg'])
 
   return {
     app,

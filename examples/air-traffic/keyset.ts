@@ -24,13 +24,14 @@ export interface FlightsByKey {
  */
 export async function loadFlightsByKey(
   db: Kysely<AirTrafficTables>,
-  { after, before, pageSize, status }: KeysetQuery,
+  { after, before, last, pageSize, status }: KeysetQuery,
 ): Promise<FlightsByKey> {
   const page = await keysetPage(db, flightsOf(db, status), {
     key: ['callsign', 'cid', 'logon_time'],
     size: pageSize,
     after,
     before,
+    last,
     name: `flights ${status ?? 'of all'}`,
   }).catch((error: unknown) => {
     throw error instanceof PageCursorError ? badRequest(error.message) : error

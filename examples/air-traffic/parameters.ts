@@ -20,20 +20,22 @@ export function readPageQuery(query: Query): PageQuery {
   }
 }
 
-/** A page by key: what comes after or before a cursor, or the first page. */
+/** A page by key: what comes after or before a cursor, or the first page, or the last. */
 export interface KeysetQuery {
   readonly after: string | undefined
   readonly before: string | undefined
+  readonly last: boolean
   readonly pageSize: number
   readonly status: FlightStatus | undefined
 }
 
-/** Reads `after` or `before`, `page_size` and `status`. */
+/** Reads `after`, `before` or `last` (`true` or `false`), `page_size` and `status`. */
 export function readKeysetQuery(query: Query): KeysetQuery {
-  refuseUnknown(query, ['after', 'before', 'page_size', 'status'])
+  refuseUnknown(query, ['after', 'before', 'last', 'page_size', 'status'])
   return {
     after: readCursor('after', query.after),
     before: readCursor('before', query.before),
+    last: readLast(query.last),
     pageSize: readPageSize(query),
     status: readStatus(query.status),
   }
@@ -42,6 +44,12 @@ export function readKeysetQuery(query: Query): KeysetQuery {
 function readCursor(name: string, value: unknown): string | undefined {
   if (value === undefined || typeof value === 'string') return value
   throw badRequest(`${name} must be a cursor that a page has given, got ${quote(value)}`)
+}
+
+function readLast(value: unknown): boolean {
+  if (value !== undefined && value !== 'true' && value !== 'false')
+    throw badRequest(`last must be true or false, got ${quote(value)}`)
+  return value === 'true'
 }
 
 const readPageSize = (query: Query) => readCount('page_size', query.page_size, 100, 1_000)

@@ -96,6 +96,9 @@ export function useAirTraffic() {
     get airTraffic() {
       return now().airTraffic
     },
+    get origin() {
+      return now().origin
+    },
     get feed() {
       return now().feed
     },
