@@ -27,7 +27,7 @@ export class BulkRowError extends MillraceError {
   override readonly name = 'BulkRowError'
   readonly index: number
   readonly column: string | undefined
-  /** The SQLSTATE that the server has for it: 22003, 22P02, 23502, ... */
+  /** 22023 for a value that the column cannot hold, 23502 for NULL, or what the server said of a text. */
   readonly sqlstate: string
   declare readonly row: object | undefined
 
