@@ -7,6 +7,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { useDatabase } from '../../helpers/database.ts'
 import { ManualClock } from '../../helpers/manual-clock.ts'
 import { SeamRecorder } from '../../helpers/seam-recorder.ts'
+import { wayTo } from './way.ts'
 
 const database = useDatabase({
   setup: async (pool) => {
@@ -232,26 +233,38 @@ describe("a statement that outlives pg's query_timeout", () => {
     })
   })
 
-  test('is cancelled alone: what is sent on that client meanwhile runs', async () => {
-    const pool = new pg.Pool({ connectionString: database.url, max: 1, query_timeout: 40 })
+  test('is cancelled alone: what is sent on that client waits until the cancel can hit nothing else', async () => {
+    const way = await wayTo(database.url)
+    const pool = new pg.Pool({ connectionString: way.url, max: 1 })
     const monitor = poolMonitor(pool, { protect: true })
     try {
       const client = await pool.connect()
-      for (let round = 0; round < 20; round++) {
-        // About as long as the timeout, so that the cancel comes before, in and after the statement's end.
-        const edge = client.query(`select pg_sleep(${0.036 + round / 2_500})`).catch((error: Error) => error)
-        await edge
-        const { rows } = await client.query({
-          text: `select ${round} as round`,
-          query_timeout: 5_000,
-        } as never)
-        expect(rows).toEqual([{ round }])
-      }
-      client.release()
-      expect(monitor.stats().cancelled).toBeGreaterThan(0)
+      const letGo = way.hold()
+      const ended = new Promise((resolve) => client.once('drain', resolve))
+      const late = { text: 'select pg_sleep(0.2)', query_timeout: 50 }
+      await expect(client.query(late)).rejects.toThrow('Query read timeout')
+      // It ends by itself, before its cancel has come through.
+      await ended
+      const next = [
+        client.query('select pg_sleep(0.5), 1 as one'),
+        client.query({ text: 'select 2 as two' }).then(({ rows }) => rows),
+        new Promise((resolve) => client.query('select 3 as three', (_error, result) => resolve(result))),
+        client.query(new Cursor('select 4 as four')).read(1),
+      ]
+      await database.pool.query('select pg_sleep(0.2)')
+      letGo()
+      expect(await Promise.all(next)).toMatchObject([
+        { rows: [{ one: 1 }] },
+        [{ two: 2 }],
+        { rows: [{ three: 3 }] },
+        [{ four: 4 }],
+      ])
+      expect(monitor.stats().cancelled).toBe(1)
+      client.release(true)
     } finally {
       monitor.close()
       await pool.end()
+      await way.close()
     }
   })
 })

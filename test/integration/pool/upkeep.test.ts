@@ -1,10 +1,9 @@
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { type PoolMonitorOptions, poolMonitor } from 'millrace/pool'
 import pg from 'pg'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { useDatabase } from '../../helpers/database.ts'
 import { ManualClock } from '../../helpers/manual-clock.ts'
+import { wayTo } from './way.ts'
 
 const database = useDatabase()
 
@@ -34,46 +33,6 @@ const pidOf = (client: object): number => Reflect.get(client, 'processID')
 const connected = (pool: pg.Pool, count: number) =>
   Promise.all(Array.from({ length: count }, () => pool.connect()))
 
-/** A way to the server that can go silent, as one does where a firewall forgets a connection. */
-async function silentWay() {
-  const { hostname, port } = new URL(database.url)
-  const sockets: Socket[] = []
-  let silent = false
-  const way = createServer((near) => {
-    const far = connect(Number(port), hostname)
-    const mine = sockets.length
-    sockets.push(near, far)
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      from.on('data', (data) => {
-        if (!silent || mine > last) to.write(data)
-      })
-      from.on('close', () => to.destroy())
-      from.on('error', () => to.destroy())
-    }
-  })
-  let last = Infinity
-  way.listen(0, '127.0.0.1')
-  await once(way, 'listening')
-  const url = new URL(database.url)
-  url.port = String((way.address() as AddressInfo).port)
-  return {
-    url: url.href,
-    /** What is connected gets nothing through any more; new connections do. */
-    forget() {
-      silent = true
-      last = sockets.length - 1
-    },
-    async close() {
-      for (const socket of sockets) socket.destroy()
-      way.close()
-      await once(way, 'close')
-    },
-  }
-}
-
 describe('health', () => {
   test('is an empty query, with how long it took', async () => {
     const { monitor, pool } = make()
@@ -102,7 +61,7 @@ describe('health', () => {
   })
 
   test('is down where nobody answers, and the client that did not is closed', async () => {
-    const way = await silentWay()
+    const way = await wayTo(database.url)
     const { clock, monitor, pool, closed } = make({ protect: true }, { connectionString: way.url })
     await pool.query('select 1')
     way.forget()
@@ -129,7 +88,7 @@ describe('health', () => {
 
 describe('a client that was idle for long', () => {
   test('is asked for a sign of life; one that gives none is replaced, and those that were idle as long', async () => {
-    const way = await silentWay()
+    const way = await wayTo(database.url)
     const { clock, monitor, pool, closed } = make(
       { pingAfterIdleMs: 30_000 },
       { connectionString: way.url, idleTimeoutMillis: 0 },
@@ -145,6 +104,22 @@ describe('a client that was idle for long', () => {
     expect(clients.map(pidOf)).not.toContain(rows[0].pid)
     await vi.waitFor(() => expect(closed).toEqual(['stale', 'stale', 'stale']))
     expect(monitor.stats()).toMatchObject({ size: 1, waiting: 0, acquired: 4 })
+    monitor.close()
+    await opened.pop()?.end()
+    await way.close()
+  })
+
+  test('is replaced where asking it shows that it is broken', async () => {
+    const way = await wayTo(database.url)
+    const { clock, monitor, pool, closed } = make(
+      { pingAfterIdleMs: 30_000 },
+      { connectionString: way.url, idleTimeoutMillis: 0 },
+    )
+    await pool.query('select 1')
+    way.breakWhenUsed()
+    await clock.advance(30_000)
+    expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }])
+    expect(closed).toEqual(['lost'])
     monitor.close()
     await opened.pop()?.end()
     await way.close()
@@ -223,7 +198,7 @@ describe('reset', () => {
   })
 
   test('closes also what was taken before there was a monitor', async () => {
-    const pool = new pg.Pool({ connectionString: database.url })
+    const pool = new pg.Pool({ connectionString: database.url, idleTimeoutMillis: 0 })
     opened.push(pool)
     const held = await pool.connect()
     const monitor = poolMonitor(pool)
@@ -254,5 +229,20 @@ describe('reset', () => {
     // Its user may still give it back.
     leaked?.release()
     expect(monitor.stats().closed).toBe(2)
+  })
+
+  test('a hard one waits for nobody who does not answer', async () => {
+    const way = await wayTo(database.url)
+    const { clock, monitor, pool } = make({ protect: true }, { connectionString: way.url })
+    const held = await pool.connect()
+    way.forget()
+    const reset = monitor.reset({ hard: true, graceMs: 500 })
+    await clock.advance(500)
+    expect(await reset).toEqual({ closed: 1, cancelled: 0, cut: 1 })
+    held.release()
+    expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }])
+    monitor.close()
+    await opened.pop()?.end()
+    await way.close()
   })
 })
