@@ -179,15 +179,21 @@ describe('a sized pool', () => {
 
   test('lets nobody in for standing still while the server works', async () => {
     const clock = new ManualClock()
-    using sizing = poolSizing(pool, { clock, minConnections: 1, maxConnections: 1 })
+    using sizing = poolSizing(pool, { clock })
     await pool.query('select 1')
-    pool.options.max = 20
-    const slow = pool.query('select pg_sleep(0.3)')
+    const slow = Array.from({ length: 10 }, () => pool.query('select pg_sleep(1), 42'))
     const waiting = pool.query('select 1')
-    await expect.poll(() => pool.totalCount).toBe(1)
-    await clock.advance(5_000)
-    expect(sizing.stats()).toMatchObject({ limit: 1, queued: 1 })
-    await Promise.all([slow, waiting])
+    await expect
+      .poll(async () => {
+        const { rows } = await database.pool.query<{ count: number }>(
+          `select count(*)::int as count from pg_stat_activity where state = 'active' and query like '%, 42'`,
+        )
+        return rows[0]?.count
+      })
+      .toBe(10)
+    for (let second = 0; second < 5; second++) await clock.advance(1_000)
+    expect(sizing.stats()).toMatchObject({ limit: 10, running: 10, queued: 1 })
+    await Promise.all([...slow, waiting])
   })
 
   test('leaves the pool as it was, and lets those go who wait', async () => {

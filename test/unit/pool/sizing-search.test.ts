@@ -124,6 +124,24 @@ describe('a search for the knee', () => {
     expect(new Set(homes)).toEqual(new Set([10]))
   })
 
+  test('takes the higher limit where the lower one lets a queue grow that the higher one does not have', () => {
+    const { search } = run(waiting, { load: { perSecond: 560 } })
+    expect(search.home).toBeGreaterThan(11)
+  })
+
+  test.each([
+    ['up to where things move', (limit: number) => limit < 15, 15, 100],
+    ['not beyond where things move', (limit: number) => limit > 12, 8, 12],
+  ])('goes %s, when long statements hold all places', (_name, stands, least, most) => {
+    const search = new KneeSearch({ startAt: 10, min: 2, max: 100 })
+    for (let ms = 0; ms < 20_000; ms += 5) {
+      search.advance(ms)
+      if (!stands(search.limit) || ms % 100 === 0) search.record(ms, 'short', 2, true)
+    }
+    expect(search.home).toBeGreaterThanOrEqual(least)
+    expect(search.home).toBeLessThanOrEqual(most)
+  })
+
   test('follows a server that becomes slower, and one that becomes faster again', () => {
     const search = new KneeSearch({ startAt: 10, min: 2, max: 50 })
     const random = seeded(5)
