@@ -149,6 +149,15 @@ describe('a deadline on a pool', () => {
     },
   )
 
+  test('gives a connection that comes too late to the pool', async () => {
+    const clock = new ManualClock()
+    const late = caught(withDeadline(2_000, () => pool.connect(), { clock }))
+    expect(pool.totalCount).toBe(1)
+    await clock.advance(2_000)
+    expect(await late).toBeInstanceOf(DeadlineExceededError)
+    await expect.poll(() => pool.idleCount).toBe(1)
+  })
+
   test('that is over sends nothing, but lets a transaction end', async () => {
     const clock = new ManualClock()
     const recorder = new SeamRecorder()
