@@ -1,9 +1,9 @@
 import type { Slot } from './slots.ts'
 
-/** What may give another result from now on: a table, or only those of its rows that have a value in a column. */
+/** What may give another result from now on: a table, or only those of its rows that have all these values. */
 export interface TableChange {
   readonly table: string
-  readonly rows: Rows | undefined
+  readonly rows: readonly Rows[] | undefined
 }
 
 /** The rows of a table that have this value in this column. */
@@ -43,10 +43,11 @@ export function isConcerned(dependency: string, { table, rows }: TableChange): b
 
 const unknownTables = dependencyOf('tables', ANY_TABLE)
 
-/** Whether a dependency is on rows with another value in the very column. */
-function isElsewhere(dependency: string, table: string, rows: Rows): boolean {
-  return (
-    dependency.startsWith(`rows:${table}\0${rows.column}\0`) && dependency !== dependencyOnRows(table, rows)
+/** Whether a dependency is on rows with another value in one of the columns. */
+function isElsewhere(dependency: string, table: string, rows: readonly Rows[]): boolean {
+  return rows.some(
+    (one) =>
+      dependency.startsWith(`rows:${table}\0${one.column}\0`) && dependency !== dependencyOnRows(table, one),
   )
 }
 
@@ -88,7 +89,8 @@ export class Dependents {
     yield* this.of(dependencyOf('tables', table))
     yield* this.of(unknownTables)
     for (const [column, dependencies] of this.#onRows.get(table) ?? []) {
-      if (rows?.column === column) yield* this.of(dependencyOnRows(table, rows))
+      const own = rows?.find((one) => one.column === column)
+      if (own !== undefined) yield* this.of(dependencyOnRows(table, own))
       else for (const dependency of dependencies) yield* this.of(dependency)
     }
   }

@@ -1,4 +1,5 @@
 import { MillraceError } from '../../core/errors.ts'
+import type { KyselyNode } from '../../core/seam/dialect.ts'
 import type {
   ObservedConnection,
   ObservedTransaction,
@@ -9,11 +10,13 @@ import type {
   TransactionEdge,
 } from '../../core/seam/observer.ts'
 import { classifyError } from '../../core/sqlstate.ts'
+import type { Catalog } from '../../core/tables/catalog.ts'
 import { CatalogKeeper } from '../../core/tables/catalog-keeper.ts'
 import { type Effects, effectsOf, effectsOfTables } from '../../core/tables/effects.ts'
 import type { Footprint } from '../../core/tables/footprint.ts'
 import { Footprints } from '../../core/tables/footprints.ts'
-import { ANY_TABLE, dependencyOf, type TableChange, tableOf } from '../dependencies.ts'
+import { narrowReads, narrowWrite } from '../../core/tables/narrowing.ts'
+import { ANY_TABLE, dependencyOf, dependencyOnRows, type TableChange, tableOf } from '../dependencies.ts'
 import type { Engine } from '../engine.ts'
 import type { Flight } from '../flight.ts'
 import { currentLoad } from '../load-context.ts'
@@ -278,8 +281,10 @@ export class TableObserver implements Observer {
     if (unknown.length > 0) this.#onUnknownTables('writes', unknown, mayRefuse)
     const changes: TableChange[] = []
     const aliases: TableChange[] = []
+    const narrowed = this.#narrows(statement, session, effects, narrowWrite)
     for (const table of effects?.writes ?? []) {
-      changes.push({ table, rows: undefined })
+      if (narrowed?.label === table) changes.push(...narrowed.rows.map((rows) => ({ table, rows })))
+      else changes.push({ table, rows: undefined })
       const relation = this.#keeper.catalog?.labelled(table)
       if (relation?.name === table) aliases.push({ table: `${relation.schema}.${table}`, rows: undefined })
     }
@@ -295,7 +300,11 @@ export class TableObserver implements Observer {
     // Without a catalog nobody is to blame: it is on its way.
     if (unknown.length > 0 && effects !== undefined) this.#onUnknownTables('reads', unknown, true)
     const tables = new Set([...(effects?.reads ?? []), ...declared])
-    const dependencies = [...tables].map((table) => dependencyOf('tables', table))
+    const narrowed = this.#narrows(statement, session, effects, narrowReads)
+    const dependencies = [...tables].map((table) => {
+      const rows = declared.includes(table) ? undefined : narrowed?.get(table)
+      return rows === undefined ? dependencyOf('tables', table) : dependencyOnRows(table, rows)
+    })
     if (unknown.length > 0) dependencies.push(dependencyOf('tables', ANY_TABLE))
     flight.absorb(dependencies, Number.POSITIVE_INFINITY)
     if (this.#quarantine.holds(tables, unknown.length > 0)) flight.dropWhenDone()
@@ -305,6 +314,19 @@ export class TableObserver implements Observer {
     if (effects?.temporary === true) flight.unshare(false)
     if (effects?.secured === true || footprint.settings.some(matters)) flight.unshare(true)
     if (session !== undefined) this.#checkIdentity(flight, session)
+  }
+
+  /** Looks at the rows that a statement concerns, where its names mean what the catalog says. */
+  #narrows<T>(
+    { node, tables }: Statement,
+    session: CacheSession | undefined,
+    effects: Effects | undefined,
+    narrow: (node: KyselyNode, catalog: Catalog, effects: Effects) => T,
+  ): T | undefined {
+    const { catalog, path } = this.#keeper
+    if (node === undefined || tables !== undefined || effects === undefined || catalog === undefined)
+      return undefined
+    return session?.path === path && !effects.temporary ? narrow(node, catalog, effects) : undefined
   }
 
   /** A transaction may see what nobody else does, or what nobody else sees any more. */

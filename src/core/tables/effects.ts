@@ -9,6 +9,10 @@ export interface Effects {
   readonly reads: ReadonlySet<string>
   /** Tables whose readers may see something else after it, by their labels. */
   readonly writes: ReadonlySet<string>
+  /** By label: how often it comes to read it, by itself or through views, functions, words. */
+  readonly timesRead: ReadonlyMap<string, number>
+  /** By label: how often it comes to write it, by itself or through cascades and triggers. */
+  readonly timesWritten: ReadonlyMap<string, number>
   /** Why it may read other tables. */
   readonly unknownReads: readonly string[]
   /** Why it may write other tables. */
@@ -54,6 +58,8 @@ class Tracing {
   readonly #understanding: Understanding
   readonly #reads = new Set<string>()
   readonly #writes = new Set<string>()
+  readonly #timesRead = new Map<string, number>()
+  readonly #timesWritten = new Map<string, number>()
   readonly #unknownReads = new Set<string>()
   readonly #unknownWrites = new Set<string>()
   readonly #missing = new Set<string>()
@@ -71,6 +77,8 @@ class Tracing {
     return {
       reads: this.#reads,
       writes: this.#writes,
+      timesRead: this.#timesRead,
+      timesWritten: this.#timesWritten,
       unknownReads: [...this.#unknownReads],
       unknownWrites: [...this.#unknownWrites],
       secured: this.#secured,
@@ -140,6 +148,7 @@ class Tracing {
 
   /** @param byView whether a view reads it: then row-level security goes by the view's owner */
   #read(relation: Relation, byView = false): void {
+    countUp(this.#timesRead, relation.label)
     if (this.#isFollowed(`read ${relation.oid} ${byView}`)) return
     if (relation.kind === 'v') {
       for (const source of relation.sources) this.#read(source, true)
@@ -156,6 +165,7 @@ class Tracing {
   }
 
   #write(relation: Relation, actions: readonly WriteAction[], columns: readonly string[] | undefined): void {
+    countUp(this.#timesWritten, relation.label)
     for (const action of actions) this.#act(relation, action, columns)
   }
 
@@ -166,12 +176,12 @@ class Tracing {
     if (hasRules) this.#unknownWrites.add(`${label} has rewrite rules`)
     this.#triggers(relation, action)
     if (kind === 'v') {
-      for (const source of sources) this.#act(source, action, undefined)
+      for (const source of sources) this.#write(source, [action], undefined)
       return
     }
     this.#writes.add(label)
     for (const parent of parents) this.#above(parent)
-    for (const child of children) this.#act(child, action, columns)
+    for (const child of children) this.#write(child, [action], columns)
     // What a trigger changes before the row is written may be any column.
     const known = relation.triggers.some(({ type }) => (type & before) !== 0) ? undefined : columns
     for (const key of relation.referencedBy) this.#refer(key, action, known)
@@ -186,15 +196,15 @@ class Tracing {
   /** What is done to the rows that refer to a changed one. */
   #refer(key: ForeignKey, action: WriteAction, columns: readonly string[] | undefined): void {
     if (action === 'truncate') {
-      this.#act(key.from, 'truncate', undefined)
+      this.#write(key.from, ['truncate'], undefined)
       return
     }
     if (action === 'insert') return
     if (action === 'update' && columns?.every((column) => !key.referencedColumns.includes(column))) return
     const onKey = action === 'delete' ? key.onDelete : key.onUpdate
     if (onKey === 'a' || onKey === 'r') return
-    if (onKey === 'c' && action === 'delete') this.#act(key.from, 'delete', undefined)
-    else this.#act(key.from, 'update', key.columns)
+    if (onKey === 'c' && action === 'delete') this.#write(key.from, ['delete'], undefined)
+    else this.#write(key.from, ['update'], key.columns)
   }
 
   #triggers(relation: Relation, action: WriteAction): void {
@@ -234,6 +244,10 @@ class Tracing {
 
 const ownOf = <T>(record: Readonly<Record<string, T>>, name: string): T | undefined =>
   Object.hasOwn(record, name) ? record[name] : undefined
+
+function countUp(counts: Map<string, number>, label: string): void {
+  counts.set(label, (counts.get(label) ?? 0) + 1)
+}
 
 /** The bits of `pg_trigger.tgtype`. */
 const before = 2

@@ -20,6 +20,7 @@ export type WriteAction = 'insert' | 'update' | 'delete' | 'truncate'
  * is which, the catalog says.
  */
 export interface Footprint {
+  /** As often as they stand there. */
   readonly reads: readonly TableName[]
   readonly writes: readonly TableWrite[]
   /** Identifiers of raw SQL, as PostgreSQL folds them. */
@@ -51,7 +52,7 @@ export interface Setting {
 
 /** A footprint in the making; `build` gives it. */
 export class FootprintBuilder {
-  readonly #reads = new Map<string, TableName>()
+  readonly #reads: TableName[] = []
   readonly #writes: TableWrite[] = []
   readonly words = new Set<string>()
   readonly calls = new Set<string>()
@@ -64,7 +65,7 @@ export class FootprintBuilder {
   runsProcedure = false
 
   read(table: TableName): void {
-    this.#reads.set(JSON.stringify([table.schema, table.name]), table)
+    this.#reads.push(table)
   }
 
   write(table: TableName, actions: readonly WriteAction[], columns?: readonly string[]): void {
@@ -86,7 +87,7 @@ export class FootprintBuilder {
 
   build(): Footprint {
     return {
-      reads: [...this.#reads.values()],
+      reads: this.#reads,
       writes: this.#writes,
       words: this.words,
       calls: this.calls,
