@@ -32,6 +32,8 @@ export class Shapes {
   readonly #fixed: readonly string[] | undefined
   readonly #known = new Map<string, Shape>()
   #last: { readonly fields: readonly string[]; readonly id: string } | undefined
+  /** The fields of the last row in its own order, in which the next one most likely has them as well. */
+  #order: readonly string[] = []
 
   constructor(bound: BoundOperation) {
     const { columns, kind, key } = bound.operation
@@ -49,21 +51,36 @@ export class Shapes {
       )
     }
     const last = this.#last
-    if (last !== undefined && this.#fits(row as Row, last.fields)) {
+    if (last !== undefined && (this.#isAsBefore(row as Row) || this.#fits(row as Row, last.fields))) {
       return this.#known.get(last.id) as Shape
     }
-    const fields = this.#fieldsOf(row as Row)
+    const order = this.#given(row as Row)
+    const fields = this.#fixed === undefined ? [...order].sort() : order
     const id = idOf(fields)
     const shape = this.#known.get(id) ?? Shape.of(this.bound, fields)
     if (this.#known.size >= mostKept) this.#known.clear()
     this.#known.set(id, shape)
     this.#last = { fields, id }
+    this.#order = this.#fixed === undefined ? order : []
     return shape
   }
 
   /** Puts a shape in the place of one that has the same columns. */
   replace(by: Shape): void {
     this.#known.set(by.id, by)
+  }
+
+  /** A row's fields looked up by name, as `#fits` does, cost as much as all their values to encode. */
+  #isAsBefore(row: Row): boolean {
+    const order = this.#order
+    if (order.length === 0) return false
+    let at = 0
+    for (const field in row) {
+      if (row[field] === undefined) continue
+      if (order[at] !== field) return false
+      at += 1
+    }
+    return at === order.length
   }
 
   #fits(row: Row, fields: readonly string[]): boolean {
@@ -76,11 +93,11 @@ export class Shapes {
     return given === fields.length
   }
 
-  /** In one order, whatever order the row's own fields have, so that equal sets are one shape. */
-  #fieldsOf(row: Row): readonly string[] {
+  /** Sorted they are in one order, whatever order the row's own fields have, so that equal sets are one shape. */
+  #given(row: Row): readonly string[] {
     if (this.#fixed !== undefined) return this.#fixed.filter((field) => row[field] !== undefined)
     const given: string[] = []
     for (const field in row) if (row[field] !== undefined) given.push(field)
-    return given.sort()
+    return given
   }
 }
