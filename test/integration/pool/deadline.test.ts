@@ -68,7 +68,10 @@ describe('a deadline on a pool', () => {
     try {
       const pid = await pidOf(client)
       const error = await caught(
-        withDeadline(200, () => client.query('select pg_sleep(20)'), { name: 'GET /orders' }),
+        withDeadline(200, () => client.query('select pg_sleep(20)'), {
+          name: 'GET /orders',
+          graceMs: 10_000,
+        }),
       )
       expect(error).toBeInstanceOf(DeadlineExceededError)
       expect(error).toMatchObject({
@@ -79,7 +82,7 @@ describe('a deadline on a pool', () => {
         cause: { code: '57014', message: 'canceling statement due to statement timeout' },
       })
       expect((error as Error).message).toMatch(
-        /^deadline "GET \/orders" of 200 ms is over: 0 ms waiting for a client, 2\d\d ms in 1 statement, \d+ ms elsewhere$/,
+        /^deadline "GET \/orders" of 200 ms is over: 0 ms waiting for a client, \d{3,} ms in 1 statement, \d+ ms elsewhere$/,
       )
       expect(await active()).toBe(0)
       expect(await pidOf(client)).toBe(pid)
@@ -228,7 +231,9 @@ describe('a deadline on a pool', () => {
 
   test('works through Kysely’s own dialect, and leaves errors of the statement alone', async () => {
     const db = new Kysely<DB>({ dialect: new PostgresDialect({ pool }) })
-    const error = await caught(withDeadline(200, () => sql`select pg_sleep(20)`.execute(db)))
+    const error = await caught(
+      withDeadline(200, () => sql`select pg_sleep(20)`.execute(db), { graceMs: 10_000 }),
+    )
     expect(error).toMatchObject({ code: 'MILLRACE_DEADLINE_EXCEEDED', spent: { statements: 1 } })
     await withDeadline(5_000, () => db.insertInto('orders').values({ id: 1 }).execute())
     const duplicate = caught(withDeadline(5_000, () => db.insertInto('orders').values({ id: 1 }).execute()))
