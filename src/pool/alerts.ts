@@ -1,36 +1,36 @@
 /** How bad it is. */
-export type AlertLevel = 'ok' | 'warning' | 'critical'
+export type PoolAlertLevel = 'ok' | 'warning' | 'critical'
 
 /** What there is an alert on. */
-export type AlertMetric = 'utilizationRatio' | 'waitMs' | 'failed'
+export type PoolAlertMetric = 'utilizationRatio' | 'waitMs' | 'failed'
 
 /** From where on a figure is of a level; a level without a threshold is never reached. */
-export interface AlertThresholds {
+export interface PoolAlertThresholds {
   readonly warning?: number | undefined
   readonly critical?: number | undefined
 }
 
-const severity: Readonly<Record<AlertLevel, number>> = { ok: 0, warning: 1, critical: 2 }
+const severity: Readonly<Record<PoolAlertLevel, number>> = { ok: 0, warning: 1, critical: 2 }
 
 /**
  * The level of one figure, with hysteresis: it rises in the moment when a threshold is reached, and falls when the
  * figure has been below it for `calmMs` without a break, to the highest level that was reached in that time.
  */
 export class Alert {
-  level: AlertLevel = 'ok'
+  level: PoolAlertLevel = 'ok'
   value = 0
-  readonly #thresholds: AlertThresholds
+  readonly #thresholds: PoolAlertThresholds
   readonly #calmMs: number
   #belowSince: number | undefined
-  #highestSince: AlertLevel = 'ok'
+  #highestSince: PoolAlertLevel = 'ok'
 
-  constructor(thresholds: AlertThresholds, calmMs: number) {
+  constructor(thresholds: PoolAlertThresholds, calmMs: number) {
     this.#thresholds = thresholds
     this.#calmMs = calmMs
   }
 
   /** @returns the level that it had, where that changed */
-  update(now: number, value: number): AlertLevel | undefined {
+  update(now: number, value: number): PoolAlertLevel | undefined {
     this.value = value
     const reached = this.#levelOf(value)
     if (severity[reached] >= severity[this.level]) {
@@ -45,19 +45,19 @@ export class Alert {
   }
 
   /** The threshold of the higher one of two levels. */
-  thresholdBetween(one: AlertLevel, other: AlertLevel): number {
+  thresholdBetween(one: PoolAlertLevel, other: PoolAlertLevel): number {
     const higher = severity[one] > severity[other] ? one : other
     return (higher === 'critical' ? this.#thresholds.critical : this.#thresholds.warning) ?? 0
   }
 
-  #become(level: AlertLevel): AlertLevel {
+  #become(level: PoolAlertLevel): PoolAlertLevel {
     const was = this.level
     this.level = level
     this.#belowSince = undefined
     return was
   }
 
-  #levelOf(value: number): AlertLevel {
+  #levelOf(value: number): PoolAlertLevel {
     const { warning = Infinity, critical = Infinity } = this.#thresholds
     if (value >= critical) return 'critical'
     return value >= warning ? 'warning' : 'ok'

@@ -5,7 +5,7 @@ import { type PendingItem, type PooledClient, type PoolParts, serveWaiters } fro
 import type { Watched } from './watched.ts'
 
 /** How a pool connects while its server cannot be reached. */
-export interface OutageOptions {
+export interface PoolOutageOptions {
   /**
    * How long somebody waits for a connection while none can be made, in milliseconds, before that is an error; never
    * longer than the pool's own `connectionTimeoutMillis`. Default 1,000.
@@ -46,7 +46,7 @@ export class Door {
   /** Since when who waits has been waiting, as far as it was seen: by the first failure. */
   readonly #since = new WeakMap<PendingItem, number>()
 
-  constructor(watched: Watched, { maxWaitMs = 1_000, maxPauseMs = 250 }: OutageOptions) {
+  constructor(watched: Watched, { maxWaitMs = 1_000, maxPauseMs = 250 }: PoolOutageOptions) {
     this.#watched = watched
     this.#maxWaitMs = maxWaitMs
     this.#maxPauseMs = maxPauseMs
@@ -130,7 +130,7 @@ export class Door {
       this.#pauseUntil = now + this.#pauseMs * (0.5 + random() / 2)
       this.#pauseMs = Math.min(this.#pauseMs * 2, this.#maxPauseMs)
     }
-    const again = passing && !pool.ending && !this.#isOver(item, now)
+    const again = passing && item.timedOut !== true && !this.#hasWaitedEnough(item, now)
     if (again) pool._pendingQueue.unshift(item)
     this.#dismiss(now, passing)
     this.wait()
@@ -176,12 +176,12 @@ export class Door {
     this.#timer = undefined
   }
 
-  /** Whoever waited for long enough is told; all of them where it will not pass, or the pool ends. */
+  /** Whoever waited for long enough is told; all of them where it will not pass and nobody can serve them. */
   #dismiss(now: number, passing: boolean): void {
     const { pool, name, counters } = this.#watched
-    // Those who have clients give them back, and serve who waits.
-    if (!pool.ending && pool.totalCount > this.#watched.connecting && isOverload(this.#cause)) return
-    const over = pool._pendingQueue.filter((item) => !passing || pool.ending || this.#isOver(item, now))
+    const over = pool._pendingQueue.filter((item) =>
+      passing || pool.ending ? this.#hasWaitedEnough(item, now) : !this.#othersLive,
+    )
     for (const item of over) {
       remove(pool, item)
       counters.refused += 1
@@ -196,11 +196,19 @@ export class Door {
     }
   }
 
-  #isOver(item: PendingItem, now: number): boolean {
+  #hasWaitedEnough(item: PendingItem, now: number): boolean {
+    const { pool } = this.#watched
+    if (pool.ending) return true
     const since = this.#since.get(item)
     if (since === undefined) this.#since.set(item, now)
-    const ownMs = this.#watched.pool.options.connectionTimeoutMillis || Infinity
-    return item.timedOut === true || now - (since ?? now) >= Math.min(this.#maxWaitMs, ownMs)
+    // Where the server is merely full, those who have clients will serve who waits.
+    const patienceMs = isOverload(this.#cause) && this.#othersLive ? Infinity : this.#maxWaitMs
+    const ownMs = pool.options.connectionTimeoutMillis || Infinity
+    return now - (since ?? now) >= Math.min(patienceMs, ownMs)
+  }
+
+  get #othersLive(): boolean {
+    return this.#watched.pool.totalCount > this.#watched.connecting
   }
 }
 

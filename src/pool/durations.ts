@@ -1,7 +1,7 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
 
 /** How long something took, in milliseconds, in the last minute or two; all 0 where nothing was measured. */
-export interface Durations {
+export interface PoolDurations {
   readonly count: number
   readonly mean: number
   readonly p50: number
@@ -30,7 +30,7 @@ export class RecentDurations {
     this.#current.record(Math.max(1, Math.round(durationMs * 1_000)))
   }
 
-  snapshot(now: number): Durations {
+  snapshot(now: number): PoolDurations {
     if (now >= this.#endsAt) this.#turn(now)
     const all = make()
     for (const part of [this.#previous, this.#current]) {

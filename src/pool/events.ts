@@ -1,4 +1,4 @@
-import type { AlertLevel, AlertMetric } from './alerts.ts'
+import type { PoolAlertLevel, PoolAlertMetric } from './alerts.ts'
 
 /** Who has, or had, a client. */
 export interface PoolHolder {
@@ -63,9 +63,9 @@ export type PoolEvents = {
   'pool:reset': { readonly hard: boolean; readonly connections: number }
   /** A figure crossed a threshold, or has been below it for long enough. */
   'pool:alert': {
-    readonly metric: AlertMetric
-    readonly level: AlertLevel
-    readonly was: AlertLevel
+    readonly metric: PoolAlertMetric
+    readonly level: PoolAlertLevel
+    readonly was: PoolAlertLevel
     readonly value: number
     /** The threshold of the higher one of the two levels. */
     readonly threshold: number

@@ -1,9 +1,9 @@
 export type { PoolConnectOptions } from './acquire.ts'
-export type { AlertLevel, AlertMetric, AlertThresholds } from './alerts.ts'
+export type { PoolAlertLevel, PoolAlertMetric, PoolAlertThresholds } from './alerts.ts'
 export { currentDeadline, type Deadline, type DeadlineOptions, withDeadline } from './deadline.ts'
 export { DeadlineExceededError, type DeadlineSpent } from './deadline-error.ts'
-export type { OutageOptions } from './door.ts'
-export type { Durations } from './durations.ts'
+export type { PoolOutageOptions } from './door.ts'
+export type { PoolDurations } from './durations.ts'
 export {
   type PoolCounts,
   PoolNoAnswerError,
@@ -15,7 +15,7 @@ export type { PoolCloseReason, PoolEvents, PoolHolder } from './events.ts'
 export type { PoolHealth } from './health.ts'
 export { type PoolDeadlines, type PoolDeadlinesOptions, poolDeadlines } from './pool-deadlines.ts'
 export {
-  type ClientOf,
+  type PoolClientOf,
   type PoolMonitor,
   type PoolMonitorOptions,
   type PoolStats,

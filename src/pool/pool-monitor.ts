@@ -5,11 +5,11 @@ import type { PgPool } from '../core/pg.ts'
 import type { ErrorClass } from '../core/sqlstate.ts'
 import { checkOptions, checkValue, either, type Rule, rules } from '../core/validate.ts'
 import { acquire, type PoolConnectOptions } from './acquire.ts'
-import type { AlertLevel, AlertMetric } from './alerts.ts'
+import type { PoolAlertLevel, PoolAlertMetric } from './alerts.ts'
 import { Checkout } from './checkout.ts'
 import { Connecting } from './connecting.ts'
 import { Door } from './door.ts'
-import type { Durations } from './durations.ts'
+import type { PoolDurations } from './durations.ts'
 import type { PoolCounts } from './errors.ts'
 import type { PoolEvents, PoolHolder } from './events.ts'
 import { GivingBack } from './give-back.ts'
@@ -57,11 +57,11 @@ export interface PoolStats extends PoolCounts, Readonly<PoolCounters> {
   /** Clients out and callers waiting, by `max`; above 1 there is a queue. */
   readonly utilizationRatio: number
   /** From asking for a client until it came, in milliseconds. */
-  readonly waitMs: Durations
+  readonly waitMs: PoolDurations
   /** From getting a client until it was given back, in milliseconds. */
-  readonly useMs: Durations
+  readonly useMs: PoolDurations
   /** From the beginning of a connection until it could be used, in milliseconds. */
-  readonly connectMs: Durations
+  readonly connectMs: PoolDurations
   /** How long whoever waits now has waited at most, in milliseconds. */
   readonly oldestWaitMs: number
   /** The age of the oldest connection, in milliseconds; 0 for none. */
@@ -71,11 +71,11 @@ export interface PoolStats extends PoolCounts, Readonly<PoolCounters> {
   /** Whether the last attempt to connect failed. Known with `protect.outages` only. */
   readonly down: boolean
   /** The level of each alert. */
-  readonly alerts: Readonly<Record<AlertMetric, AlertLevel>>
+  readonly alerts: Readonly<Record<PoolAlertMetric, PoolAlertLevel>>
 }
 
 /** What a pool gives to who connects. */
-export type ClientOf<P> = P extends {
+export type PoolClientOf<P> = P extends {
   // biome-ignore lint/suspicious/noExplicitAny: it stands for the overload with a callback, whatever that is
   connect: { (): Promise<infer Client>; (...args: any[]): any }
 }
@@ -131,7 +131,7 @@ const threshold: Rule = {
 export function poolMonitor<P extends PgPool>(
   pool: P,
   options: PoolMonitorOptions = {},
-): PoolMonitor<ClientOf<P>> {
+): PoolMonitor<PoolClientOf<P>> {
   checkOptions('poolMonitor', options, {
     name: rules.text,
     alerts: either(rules.object, { expected: 'false', holds: (value) => value === false }),
@@ -147,7 +147,7 @@ export function poolMonitor<P extends PgPool>(
     random: rules.function,
   })
   if (options.alerts) checkAlerts(options.alerts)
-  return new Monitor(pool, options) as PoolMonitor<unknown> as PoolMonitor<ClientOf<P>>
+  return new Monitor(pool, options) as PoolMonitor<unknown> as PoolMonitor<PoolClientOf<P>>
 }
 
 class Monitor implements PoolMonitor {

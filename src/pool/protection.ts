@@ -1,5 +1,5 @@
 import { checkOptions, either, oneOf, type Rule, rules } from '../core/validate.ts'
-import type { OutageOptions } from './door.ts'
+import type { PoolOutageOptions } from './door.ts'
 
 /** Which dangers a pool is protected from; each is on unless it is `false`. */
 export interface PoolProtection {
@@ -17,7 +17,7 @@ export interface PoolProtection {
   /** Setting `pool.options.max` serves those who wait, or closes what is over. */
   readonly resize?: boolean | undefined
   /** While the server cannot be reached, one connection at a time is tried, and who asks waits for a moment. */
-  readonly outages?: boolean | OutageOptions | undefined
+  readonly outages?: boolean | PoolOutageOptions | undefined
 }
 
 /** What `protect` comes to. */
@@ -27,7 +27,7 @@ export interface Protection {
   readonly transactions: 'rollback' | 'throw' | false
   readonly timeouts: boolean
   readonly resize: boolean
-  readonly outages: OutageOptions | undefined
+  readonly outages: PoolOutageOptions | undefined
 }
 
 const primitive = 'poolMonitor'

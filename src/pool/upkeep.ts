@@ -102,6 +102,12 @@ export class Pinging {
     return now - clients.of(client, now).idleSince >= this.#afterIdleMs
   }
 
+  /** At once: who does not answer does not say goodbye either. */
+  #cut(client: PooledClient): void {
+    closeIdle(this.#watched, client, 'stale')
+    client.connection?.stream.destroy()
+  }
+
   async #check(
     client: PooledClient,
     item: PendingItem,
@@ -117,10 +123,10 @@ export class Pinging {
       give()
       return
     }
-    closeIdle(this.#watched, client, 'stale')
+    this.#cut(client)
     // What broke this one while nobody looked has most likely broken the others, too.
     for (const idle of [...pool._idle]) {
-      if (this.#isDue(idle.client)) closeIdle(this.#watched, idle.client, 'stale')
+      if (this.#isDue(idle.client)) this.#cut(idle.client)
     }
     if (item.timedOut !== true) pool._pendingQueue.unshift(item)
     pool._pulseQueue()

@@ -1,5 +1,5 @@
 import type { TimerHandle } from '../core/clock.ts'
-import { Alert, type AlertLevel, type AlertMetric, type AlertThresholds } from './alerts.ts'
+import { Alert, type PoolAlertLevel, type PoolAlertMetric, type PoolAlertThresholds } from './alerts.ts'
 import type { Ledger } from './ledger.ts'
 import type { Watched } from './watched.ts'
 
@@ -9,19 +9,19 @@ export interface PoolAlertOptions {
    * Clients out and callers waiting, by the pool's size, on the average of a second; above 1 there is a queue.
    * Default `{ warning: 0.8, critical: 1 }`.
    */
-  readonly utilizationRatio?: number | AlertThresholds | undefined
+  readonly utilizationRatio?: number | PoolAlertThresholds | undefined
   /** The longest wait for a client in the last second, still lasting ones included. Default `{ warning: 5_000, critical: 30_000 }`. */
-  readonly waitMs?: number | AlertThresholds | undefined
+  readonly waitMs?: number | PoolAlertThresholds | undefined
   /**
    * Connections that could not be made or broke, and callers that got no client, in the last minute.
    * Default `{ warning: 10, critical: 50 }`.
    */
-  readonly failed?: number | AlertThresholds | undefined
+  readonly failed?: number | PoolAlertThresholds | undefined
   /** How long a figure has to be below a threshold before its level falls, in milliseconds. Default 10,000. */
   readonly calmMs?: number | undefined
 }
 
-const defaults: Readonly<Record<AlertMetric, AlertThresholds>> = {
+const defaults: Readonly<Record<PoolAlertMetric, PoolAlertThresholds>> = {
   utilizationRatio: { warning: 0.8, critical: 1 },
   waitMs: { warning: 5_000, critical: 30_000 },
   failed: { warning: 10, critical: 50 },
@@ -39,7 +39,7 @@ const looks = 60
 export class Watch {
   readonly #watched: Watched
   readonly #ledger: Ledger
-  readonly #alerts: Readonly<Record<AlertMetric, Alert>> | undefined
+  readonly #alerts: Readonly<Record<PoolAlertMetric, Alert>> | undefined
   readonly #leakAfterMs: number
   readonly #failures = new Array<number>(looks).fill(0)
   #look = 0
@@ -58,8 +58,8 @@ export class Watch {
   }
 
   /** The level of each figure. */
-  get levels(): Readonly<Record<AlertMetric, AlertLevel>> {
-    const levelOf = (metric: AlertMetric) => this.#alerts?.[metric].level ?? 'ok'
+  get levels(): Readonly<Record<PoolAlertMetric, PoolAlertLevel>> {
+    const levelOf = (metric: PoolAlertMetric) => this.#alerts?.[metric].level ?? 'ok'
     return {
       utilizationRatio: levelOf('utilizationRatio'),
       waitMs: levelOf('waitMs'),
@@ -115,7 +115,7 @@ export class Watch {
     this.#failures[this.#look] = fresh
   }
 
-  #update(now: number, metric: AlertMetric, value: number): void {
+  #update(now: number, metric: PoolAlertMetric, value: number): void {
     const alert = this.#alerts?.[metric]
     const was = alert?.update(now, value)
     if (alert === undefined || was === undefined) return
@@ -125,8 +125,8 @@ export class Watch {
   }
 }
 
-function alertsOf(options: PoolAlertOptions): Readonly<Record<AlertMetric, Alert>> {
-  const alertOf = (metric: AlertMetric) => {
+function alertsOf(options: PoolAlertOptions): Readonly<Record<PoolAlertMetric, Alert>> {
+  const alertOf = (metric: PoolAlertMetric) => {
     const given = options[metric] ?? defaults[metric]
     return new Alert(typeof given === 'number' ? { warning: given } : given, options.calmMs ?? 10_000)
   }

@@ -193,6 +193,24 @@ describe('while no connection can be made', () => {
     await pool.end()
   })
 
+  test('a password that is changed meanwhile leaves those who wait to the clients that there are', async () => {
+    await onServer((client) => client.query(`create role changing login password 'first'`))
+    const url = new URL(server.url)
+    Object.assign(url, { username: 'changing', password: 'first' })
+    const pool = new pg.Pool({ connectionString: url.href, max: 3 })
+    const monitor = poolMonitor(pool, { protect: true })
+    const held = await pool.connect()
+    await onServer((client) => client.query(`alter role changing password 'second'`))
+    const asked = [1, 2, 3, 4].map(() => caught(pool.query('select 1 as one')))
+    expect(await asked[0]).toMatchObject({ code: '28P01' })
+    held.release()
+    const answers = await Promise.all(asked)
+    expect(answers.at(-1)).toMatchObject({ value: { rows: [{ one: 1 }] } })
+    expect(monitor.stats()).toMatchObject({ refused: 0, waiting: 0 })
+    monitor.close()
+    await pool.end()
+  })
+
   test('an attempt that hangs is given up, although the pool sets no limit', async () => {
     const clock = new ManualClock()
     const pool = new pg.Pool({ connectionString: server.url, max: 2 })
@@ -217,7 +235,7 @@ describe('while no connection can be made', () => {
     const small = await ownServer({ settings: { max_connections: '8', superuser_reserved_connections: '0' } })
     const others = new pg.Pool({ connectionString: small.url, max: 6 })
     const pool = new pg.Pool({ connectionString: small.url, max: 6 })
-    const monitor = poolMonitor(pool, { protect: true })
+    const monitor = poolMonitor(pool, { protect: { outages: { maxWaitMs: 0 } } })
     try {
       const taken = await Promise.all([1, 2, 3, 4, 5, 6].map(() => others.connect()))
       const answers = await Promise.all(

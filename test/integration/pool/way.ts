@@ -21,8 +21,8 @@ export async function wayTo(server: string): Promise<Way> {
   /** Those before this one meet the fate. */
   let fated = 0
   let held: Promise<void> | undefined
-  const way = createServer((near) => {
-    const far = connect(Number(port), hostname)
+  const way = createServer({ allowHalfOpen: true }, (near) => {
+    const far = connect({ port: Number(port), host: hostname, allowHalfOpen: true })
     const mine = sockets.push(near, far)
     const waiting = held
     for (const [from, to] of [
@@ -34,6 +34,9 @@ export async function wayTo(server: string): Promise<Way> {
           if (waiting !== undefined) await waiting
           to.write(data)
         } else if (fate === 'broken') near.destroy()
+      })
+      from.on('end', () => {
+        if (mine > fated || fate === 'through') to.end()
       })
       from.on('close', () => to.destroy())
       from.on('error', () => to.destroy())
