@@ -98,6 +98,20 @@ describe('npm start', () => {
     await expect(fetch(`${origin}/health`)).rejects.toThrow()
   })
 
+  test('serves the air traffic, collecting from a feed of its own, and on Ctrl-C leaves nothing', {
+    timeout: 120_000,
+  }, async () => {
+    const { child, printed, ended } = run('examples/start.ts', ['air-traffic', '--port', '0'])
+    const [, origin] = await printed(/air-traffic is at (http:\/\/127\.0\.0\.1:\d+)\n/)
+    const status = (await (await fetch(`${origin}/api/status`)).json()) as { airports_count: number }
+    expect(status.airports_count).toBe(926)
+    child.kill('SIGINT')
+    const { code, err } = await ended
+    expect(err).toBe('')
+    expect(code).toBe(0)
+    expect(await contents()).toEqual(untouched)
+  })
+
   test('says in one line that its port is in use, before it does anything', async () => {
     const server = createServer()
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -64,7 +64,7 @@ export interface AirTraffic {
   restore(): Promise<void>
   /** Brings the tables in shape, takes up what they know, and begins to collect. */
   start(): Promise<void>
-  /** Ends the collecting and writes what was accepted; how many rows could not be written. */
+  /** Ends the collecting, as the app's own end does, and writes what was accepted; how many rows could not be written. */
   stop(): Promise<number>
 }
 
@@ -122,7 +122,8 @@ export function createAirTraffic(options: AirTrafficOptions): AirTraffic {
     { report, ...(clock === undefined ? {} : { clock }) },
   )
 
-  const collector = new Collector({ ...options, view, buffer, report })
+  // A feed that fails is no error of this service; what it said is in the collector's figures.
+  const collector = new Collector({ ...options, report: undefined, view, buffer })
   const flusher = new Flusher({
     buffer,
     clock,
@@ -145,6 +146,14 @@ export function createAirTraffic(options: AirTrafficOptions): AirTraffic {
     for (const pattern of ['network_stats:*', 'atc_positions:*', 'flights:*']) cache.invalidate(pattern)
   }
 
+  let stopping: Promise<number> | undefined
+  function stop(): Promise<number> {
+    stopping ??= collector.stop().then(async () => {
+      await warmer.stop()
+      return flusher.stop()
+    })
+    return stopping
+  }
   async function restore(): Promise<void> {
     const { flights, positions } = await loadTraffic(db, view.stats())
     view.restore(flights, positions)
@@ -152,6 +161,7 @@ export function createAirTraffic(options: AirTrafficOptions): AirTraffic {
 
   const app = createService(report)
   app.addHook('onClose', async () => {
+    await stop()
     cache.close()
     monitor.close()
     sizing.close()
@@ -267,11 +277,7 @@ export function createAirTraffic(options: AirTrafficOptions): AirTraffic {
       flusher.start()
       warmer.start()
     },
-    async stop() {
-      await collector.stop()
-      await warmer.stop()
-      return flusher.stop()
-    },
+    stop,
   }
 }
 

@@ -173,10 +173,7 @@ export async function start(context: ExampleContext) {
     fetchFeed: httpFeed(`http://127.0.0.1:${port}/data.json`),
     report: reportTo(scope),
   })
-  await scope.use(
-    async () => airTraffic.start(),
-    async () => airTraffic.stop(),
-  )
+  await airTraffic.start()
   return airTraffic.app
 }
 

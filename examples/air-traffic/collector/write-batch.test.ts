@@ -39,11 +39,10 @@ describe('a batch', () => {
       await buffer.flush(async (batch) => void batches.push(batch))
     }
     let statements = 0
-    for (const batch of batches)
-      await writeBatch(
-        db(() => (statements += 1)),
-        batch,
-      )
+    const counting = db(() => {
+      statements += 1
+    })
+    for (const batch of batches) await writeBatch(counting, batch)
     const inBulk = await contents()
     await clear()
     const inBulkStatements = statements

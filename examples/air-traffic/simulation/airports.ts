@@ -62,9 +62,6 @@ const areas: readonly Area[] = [
   area('United States', 'North America', 'K', 72, [31, -118, 47, -75]),
 ]
 
-/** How many airports there are, and how many of them are Australian. */
-export const airportCount = areas.reduce((sum, { count }) => sum + count, 0)
-
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
 const syllables = [
   'ban',

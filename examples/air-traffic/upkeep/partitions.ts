@@ -9,7 +9,7 @@ function monthOf(time: Date, months = 0): Date {
 }
 
 /** `traffic_movements_2026_03` */
-export function partitionName(month: Date): string {
+function partitionName(month: Date): string {
   return `traffic_movements_${month.toISOString().slice(0, 7).replace('-', '_')}`
 }
 
