@@ -169,13 +169,29 @@ describe('rows that come one after another', () => {
     const rows = Array.from({ length: 6_000 }, (_, at) => ({
       callsign: 'A',
       cid: at,
-      last_updated: at % 2 === 0 ? new Date('2024-05-01T10:00:00Z') : '2024-05-01 12:00 Europe/Vienna',
+      last_updated:
+        at % 2 === 0 ? new Date(`2024-05-01T10:00:0${at % 7}Z`) : `2024-05-01 12:00:0${at % 7} Europe/Vienna`,
     }))
     await bulkUpsert(database.pool, 'flights', rows, {
       key: ['last_updated'],
       maxBatchRows: 100,
       maxConnections: 2,
     })
-    expect(await rowsOf(database.pool)).toMatchObject([{ cid: 5_999 }])
+    const cids = (await rowsOf(database.pool)).map(({ cid }) => cid)
+    expect(cids).toEqual([5_993, 5_994, 5_995, 5_996, 5_997, 5_998, 5_999])
+  })
+
+  test('on several connections keys that only the server calls equal go one way', async () => {
+    await database.pool.query(
+      'create extension if not exists citext; create table codes (code citext primary key, n int)',
+    )
+    const rows = Array.from({ length: 6_000 }, (_, n) => ({
+      code: n % 2 === 0 ? `a${n % 7}` : `A${n % 7}`,
+      n,
+    }))
+    await bulkUpsert(database.pool, 'codes', rows, { key: ['code'], maxBatchRows: 100, maxConnections: 2 })
+    const { rows: codes } = await database.pool.query('select n from codes order by n')
+    expect(codes).toEqual([5_993, 5_994, 5_995, 5_996, 5_997, 5_998, 5_999].map((n) => ({ n })))
+    await database.pool.query('drop table codes')
   })
 })

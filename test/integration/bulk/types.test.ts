@@ -137,6 +137,10 @@ describe('values of every type', () => {
       await pool.query(`update ${table} set "Value" = null`)
       expect(await bulkUpdate(pool, table, rows, { key: ['id'] })).toMatchObject({ updated: rows.length })
       expect(await read()).toEqual(written)
+      const unchanged = { updated: 0, unchanged: rows.length }
+      const options = { key: ['id'], skipUnchanged: true } as const
+      expect(await bulkUpdate(pool, table, rows, options)).toMatchObject(unchanged)
+      expect(await bulkUpsert(pool, table, rows, { ...options, soleWriter: true })).toMatchObject(unchanged)
       await pool.query(`truncate ${table}`)
       for (const row of rows) await bulkInsert(pool, table, [row])
       expect(await read()).toEqual(written)
