@@ -107,6 +107,22 @@ export type { TransactionControl } from './core/seam/sql-text.ts'
 export { UnsupportedError } from './core/seam/unsupported.ts'
 export { withPgClient } from './core/seam/with-pg-client.ts'
 export {
+  type Budget,
+  BudgetExceededError,
+  type GuardEvents,
+  type GuardRules,
+  type GuardScope,
+  type GuardStats,
+  NPlusOneError,
+  type QueryGuard,
+  QueryGuardError,
+  type QueryGuardOptions,
+  queryGuard,
+  type Repeated,
+  type ScopeReport,
+  TooManyRowsError,
+} from './guard/index.ts'
+export {
   type Absent,
   type BatchedLoader,
   batchedLoader,

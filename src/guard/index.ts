@@ -1,0 +1,16 @@
+export {
+  type Budget,
+  BudgetExceededError,
+  NPlusOneError,
+  QueryGuardError,
+  TooManyRowsError,
+} from './errors.ts'
+export type { GuardEvents, Repeated, ScopeReport } from './events.ts'
+export {
+  type GuardScope,
+  type GuardStats,
+  type QueryGuard,
+  type QueryGuardOptions,
+  queryGuard,
+} from './query-guard.ts'
+export type { GuardRules } from './settings.ts'

@@ -1,0 +1,309 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { type Clock, systemClock } from '../core/clock.ts'
+import { InvalidArgumentError } from '../core/errors.ts'
+import { type EventOf, Events, type Listener } from '../core/events.ts'
+import type { Observer, Statement, StatementOutcome } from '../core/seam/observer.ts'
+import { checkOptions, describe, rules } from '../core/validate.ts'
+import { limitStatement } from './bounds.ts'
+import { callerOf, takeStack } from './caller.ts'
+import { type Budget, BudgetExceededError, NPlusOneError } from './errors.ts'
+import type { GuardEvents, ScopeReport } from './events.ts'
+import { openScope, Scope } from './scope.ts'
+import { type GuardRules, ruleChecks, type Settings, settingsOf } from './settings.ts'
+
+/** The options of `queryGuard`. Nothing is on that is not asked for. */
+export interface QueryGuardOptions extends GuardRules {
+  /** Stands in messages, events and metrics. Default `default`. */
+  readonly name?: string | undefined
+  /** Where the time of a scope comes from. Default the system's. */
+  readonly clock?: Clock | undefined
+}
+
+/** What a guard has seen since it was made. */
+export interface GuardStats {
+  /** Statements seen; BEGIN, COMMIT and the like are none. */
+  readonly statements: number
+  /** Statements that the guard refused to send. */
+  readonly refused: number
+  /** Scopes that have begun. */
+  readonly scopes: number
+  /** Scopes that have not ended. */
+  readonly openScopes: number
+  /** Statements found to be repeated, counted once a scope. */
+  readonly nPlusOnes: number
+  /** Budgets found to be used up, counted once a scope and budget. */
+  readonly budgetsExceeded: number
+  /** Statements that had more than `maxRows` rows. */
+  readonly tooManyRows: number
+  /** Statements that ran when their scope had ended. */
+  readonly escaped: number
+}
+
+/** A scope, as what runs in it is given it. */
+export interface GuardScope {
+  readonly name: string
+  /** What it has done until now. */
+  report(): ScopeReport
+}
+
+/** Holds statements to rules, and requests to budgets; made by `queryGuard`. An observer of the seam. */
+export interface QueryGuard extends Observer {
+  readonly name: string
+  /**
+   * Runs `work` as a scope: what it sends, and what is called from it sends, counts for it, until its promise is
+   * settled. A scope inside a scope counts for both, and takes over its rules, less what `options` say.
+   *
+   * @returns what `work` returns; what it throws passes through untouched
+   */
+  scope<T>(name: string, work: (scope: GuardScope) => PromiseLike<T> | T, options?: GuardRules): Promise<T>
+  stats(): GuardStats
+  /** Calls `listener` on each event of this type (`*` for all) until the function that it returns is called. */
+  on<T extends keyof GuardEvents & string>(
+    type: T | '*',
+    listener: Listener<EventOf<GuardEvents, T>>,
+  ): () => void
+}
+
+/**
+ * A guard over statements: it bounds the rows and the time of each, gives scopes a budget, and finds the statement
+ * that is sent again and again.
+ *
+ * ```ts
+ * const guard = queryGuard({ maxRows: 10_000, maxQueries: 50, nPlusOne: 5, statementTimeoutMs: 30_000 })
+ * const db = new Kysely<DB>({ dialect: observedPostgres({ pool, observers: [guard] }) })
+ * await guard.scope('GET /tracking/live/summary', () => handler(request))
+ * ```
+ *
+ * @throws InvalidArgumentError `queryGuard: maxRows must be a positive integer or false, got 0`
+ */
+export function queryGuard(options: QueryGuardOptions = {}): QueryGuard {
+  checkOptions('queryGuard', options, { name: rules.text, clock: rules.object, ...ruleChecks })
+  return new Guard(options)
+}
+
+class Guard implements QueryGuard {
+  readonly name: string
+  readonly #settings: Settings
+  readonly #clock: Clock
+  readonly #events: Events<GuardEvents>
+  readonly #scopes = new AsyncLocalStorage<Scope>()
+  readonly #counters = {
+    statements: 0,
+    refused: 0,
+    scopes: 0,
+    openScopes: 0,
+    nPlusOnes: 0,
+    budgetsExceeded: 0,
+    tooManyRows: 0,
+    escaped: 0,
+  }
+  #warned = false
+
+  constructor(options: QueryGuardOptions) {
+    const { name = 'default', clock = systemClock } = options
+    this.name = name
+    this.#clock = clock
+    this.#settings = settingsOf('queryGuard', options)
+    this.#events = new Events('guard', name)
+  }
+
+  async scope<T>(
+    name: string,
+    work: (scope: GuardScope) => PromiseLike<T> | T,
+    options?: GuardRules,
+  ): Promise<T> {
+    if (!rules.text.holds(name)) {
+      throw new InvalidArgumentError(
+        'guard.scope',
+        `name must be ${rules.text.expected}, got ${describe(name)}`,
+      )
+    }
+    if (typeof work !== 'function') {
+      throw new InvalidArgumentError('guard.scope', `work must be a function, got ${describe(work)}`)
+    }
+    const outer = openScope(this.#scopes.getStore())
+    const inherited = outer?.settings ?? this.#settings
+    const scope = new Scope(
+      name,
+      options === undefined ? inherited : settingsInside(inherited, options),
+      outer,
+      this.#clock.now(),
+    )
+    this.#counters.scopes += 1
+    this.#counters.openScopes += 1
+    try {
+      return await this.#scopes.run(scope, work, {
+        name,
+        report: () => scope.report(this.#clock.now()),
+      })
+    } finally {
+      const now = this.#clock.now()
+      scope.end(now)
+      this.#counters.openScopes -= 1
+      if (this.#events.listening) this.#events.emit('guard:scope', scope.report(now))
+    }
+  }
+
+  stats(): GuardStats {
+    return { ...this.#counters }
+  }
+
+  on<T extends keyof GuardEvents & string>(
+    type: T | '*',
+    listener: Listener<EventOf<GuardEvents, T>>,
+  ): () => void {
+    return this.#events.on(type, listener)
+  }
+
+  before(statement: Statement): void {
+    if (statement.control !== undefined) return
+    this.#counters.statements += 1
+    const scope = this.#scopeOf(statement)
+    try {
+      for (let each = scope; each !== undefined; each = each.outer) {
+        if (each.open) this.#enter(each, statement)
+      }
+    } catch (error) {
+      this.#counters.refused += 1
+      throw error
+    }
+    const settings = scope?.settings ?? this.#settings
+    if (settings.maxRows === undefined && settings.statementTimeoutMs === undefined) return
+    if (!limitStatement(this.name, settings, scope?.name, statement)) this.#warn()
+  }
+
+  after(statement: Statement, outcome: StatementOutcome): void {
+    if (statement.control !== undefined) return
+    const scope = openScope(this.#scopes.getStore())
+    for (let each = scope; each !== undefined; each = each.outer) {
+      if (each.open) this.#leave(each, statement, outcome)
+    }
+    const { maxRows, onTooManyRows } = scope?.settings ?? this.#settings
+    if (maxRows === undefined || statement.streamed) return
+    if (!outcome.truncated && outcome.rowCount <= maxRows) return
+    this.#counters.tooManyRows += 1
+    this.#events.emit('guard:tooManyRows', {
+      scope: scope?.name,
+      text: statement.text,
+      maxRows,
+      rowCount: outcome.rowCount,
+      outcome: !outcome.truncated ? 'all given' : onTooManyRows === 'throw' ? 'refused' : 'cut',
+    })
+  }
+
+  /** Which scope a statement counts for: what outlives its scope counts for the next around it that has not ended. */
+  #scopeOf(statement: Statement): Scope | undefined {
+    const scope = this.#scopes.getStore()
+    if (scope === undefined || scope.open) return scope
+    this.#counters.escaped += 1
+    if (!scope.toldEscaped) {
+      scope.toldEscaped = true
+      const { text } = statement
+      if (this.#events.listening) {
+        this.#events.emit('guard:escaped', { scope: scope.name, text, caller: callerOf(takeStack()) })
+      }
+    }
+    return openScope(scope)
+  }
+
+  #enter(scope: Scope, statement: Statement): void {
+    const { maxQueries, maxTotalRows, maxTotalMs, nPlusOne } = scope.settings
+    scope.queries += 1
+    if (maxQueries !== undefined && scope.queries > maxQueries) {
+      this.#overBudget(scope, statement, 'queries', maxQueries, scope.queries)
+    }
+    if (maxTotalRows !== undefined && scope.rows > maxTotalRows) {
+      this.#overBudget(scope, statement, 'rows', maxTotalRows, scope.rows)
+    }
+    if (maxTotalMs !== undefined && scope.databaseMs > maxTotalMs) {
+      this.#overBudget(scope, statement, 'ms', maxTotalMs, scope.databaseMs)
+    }
+    if (nPlusOne === undefined) return
+    const count = scope.count(statement.text)
+    if (count >= nPlusOne) this.#repeated(scope, statement, count, count === nPlusOne)
+  }
+
+  #leave(scope: Scope, statement: Statement, { rowCount, durationMs }: StatementOutcome): void {
+    const { maxTotalRows, maxTotalMs } = scope.settings
+    scope.rows += rowCount
+    scope.databaseMs += durationMs
+    if (maxTotalRows !== undefined && scope.rows > maxTotalRows) {
+      this.#tellBudget(scope, statement, 'rows', maxTotalRows, scope.rows)
+    }
+    if (maxTotalMs !== undefined && scope.databaseMs > maxTotalMs) {
+      this.#tellBudget(scope, statement, 'ms', maxTotalMs, scope.databaseMs)
+    }
+  }
+
+  /** A statement is to be sent that the budget does not hold. */
+  #overBudget(scope: Scope, statement: Statement, budget: Budget, limit: number, used: number): void {
+    if (scope.settings.onBudget === 'report') {
+      this.#tellBudget(scope, statement, budget, limit, used)
+      return
+    }
+    const caller = callerOf(takeStack())
+    const source = { scope: scope.name, text: statement.text }
+    this.#countBudget(scope, budget)
+    this.#events.emit('guard:budget', { ...source, budget, limit, used, caller, refused: true })
+    throw new BudgetExceededError(this.name, source, { budget, limit, used, caller })
+  }
+
+  #tellBudget(scope: Scope, statement: Statement, budget: Budget, limit: number, used: number): void {
+    if (!this.#countBudget(scope, budget) || !this.#events.listening) return
+    const { text } = statement
+    // In `after` the stack would lead nowhere; it is the next statement that can be told with its line.
+    const caller = budget === 'queries' ? callerOf(takeStack()) : undefined
+    this.#events.emit('guard:budget', {
+      scope: scope.name,
+      text,
+      budget,
+      limit,
+      used,
+      caller,
+      refused: false,
+    })
+  }
+
+  /** @returns whether it is the first time */
+  #countBudget(scope: Scope, budget: Budget): boolean {
+    if (scope.toldBudgets.has(budget)) return false
+    scope.toldBudgets.add(budget)
+    this.#counters.budgetsExceeded += 1
+    return true
+  }
+
+  #repeated(scope: Scope, { text }: Statement, count: number, first: boolean): void {
+    const { onNPlusOne, mayRepeat } = scope.settings
+    if (!first && (onNPlusOne === 'report' || !scope.repeated.has(text))) return
+    if (mayRepeat.some((allowed) => matches(allowed, text))) return
+    const caller = callerOf(takeStack())
+    const source = { scope: scope.name, text }
+    if (first) {
+      scope.repeated.set(text, caller)
+      this.#counters.nPlusOnes += 1
+      this.#events.emit('guard:nPlusOne', { ...source, count, caller, refused: onNPlusOne === 'throw' })
+    }
+    if (onNPlusOne === 'throw') throw new NPlusOneError(this.name, source, count, caller)
+  }
+
+  #warn(): void {
+    if (this.#warned) return
+    this.#warned = true
+    process.emitWarning(
+      `query guard "${this.name}": maxRows and statementTimeoutMs are not kept here, the protocol is out of reach; use observedPostgres({ pool, observers }), or observe(pool, observers)`,
+      { code: 'MILLRACE_GUARD_OUT_OF_REACH' },
+    )
+  }
+}
+
+function settingsInside(inherited: Settings, options: GuardRules): Settings {
+  checkOptions('guard.scope', options, ruleChecks)
+  return settingsOf('guard.scope', options, inherited)
+}
+
+function matches(allowed: string | RegExp, text: string): boolean {
+  if (typeof allowed === 'string') return text.includes(allowed)
+  // One with the flag g or y would go on from where it last matched.
+  allowed.lastIndex = 0
+  return allowed.test(text)
+}
