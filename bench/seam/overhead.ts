@@ -1,5 +1,6 @@
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
+import { queryCache } from '../../src/cache/query-cache.ts'
 import { observe } from '../../src/core/seam/observe.ts'
 import type { Observer } from '../../src/core/seam/observer.ts'
 import { observedPostgres } from '../../src/kysely/observed-postgres.ts'
@@ -89,6 +90,7 @@ const audiences: readonly { readonly name: string; readonly observers: () => Obs
   { name: 'none', observers: () => [] },
   { name: 'one that counts', observers: () => [idle()] },
   { name: 'two: guard and cache', observers: () => [guard(), cache()] },
+  { name: 'cache.observer()', observers: () => [queryCache().observer()] },
 ]
 
 async function families({ make }: Pools): Promise<Family[]> {

@@ -32,7 +32,7 @@ const database = useDatabase({
 })
 
 const tables = ['plain', 'computed', 'tree', 'child', 'moved', 'echoed'] as const
-const small = fc.integer({ min: 0, max: 5 })
+const small = fc.integer({ min: 0, max: 3 })
 const uuidOf = (n: number, upper = false) => {
   const text = `0000000a-0000-4000-8000-00000000000${n}`
   return upper ? text.toUpperCase() : text
@@ -57,13 +57,13 @@ interface Write extends Query {
 }
 
 const condition: fc.Arbitrary<Condition> = fc.record({
-  column: fc.constantFrom('id', 'k', 'u', 'v', 'doubled'),
+  column: fc.constantFrom('id', 'k', 'k', 'k', 'u', 'v', 'doubled'),
   value: small,
   form: fc.nat(5),
 })
 const query = {
   table: fc.constantFrom(...tables),
-  conditions: fc.array(condition, { minLength: 1, maxLength: 2 }),
+  conditions: fc.array(condition, { minLength: 1, maxLength: 2, size: 'small' }),
   join: fc.nat(6),
   other: fc.constantFrom(...tables),
 }
@@ -154,11 +154,17 @@ describe('what is dropped where rows are told apart by constants', () => {
   const inOrder = (rows: readonly object[]) => JSON.stringify(rows.map((row) => JSON.stringify(row)).sort())
 
   it('is all whose result has changed, and little else', async () => {
-    const count = { kept: 0, dropped: 0, droppedInVain: 0, keptBesideWrite: 0, sameTable: 0 }
+    const count = { kept: 0, beside: 0, keptBeside: 0 }
     const property = fc.asyncProperty(
+      fc.constantFrom(...tables),
       fc.array(queries, { minLength: 25, maxLength: 25 }),
       fc.array(writes, { minLength: 12, maxLength: 12 }),
-      async (plans, changes) => {
+      async (focus, someQueries, someWrites) => {
+        // Mostly one table and its like, or they would hardly ever meet.
+        const near = <Q extends Query>(plan: Q): Q =>
+          plan.join === 6 ? plan : { ...plan, table: focus, other: plan.join > 3 ? focus : plan.other }
+        const plans = someQueries.map(near)
+        const changes = someWrites.map(near)
         await truth.query(`truncate ${tables.join(', ')}`)
         for (const table of tables) {
           const columns = table === 'computed' ? 'id, k, u, v' : 'id, k, u, v, doubled'
@@ -174,32 +180,31 @@ describe('what is dropped where rows are told apart by constants', () => {
           ),
         }))
         for (const change of changes) {
-          for (const { get } of kept) await get()
+          await Promise.all(kept.map(({ get }) => get()))
           await write(observed, change)
             .execute()
             .catch((error: { code?: string }) => {
               // A key that is there, or one that refers to nothing: nothing was written.
               if (!['23505', '23503', '23502', '42P10', '21000'].includes(error.code ?? '')) throw error
             })
-          for (const [at, { plan }] of kept.entries()) {
-            const held = cache.peek(['q', at]) as string | undefined
-            const now = await resultOf(plan)
-            if (held !== undefined) {
-              expect(held, JSON.stringify({ plan, change })).toBe(now)
+          await Promise.all(
+            kept.map(async ({ plan }, at) => {
+              const held = cache.peek(['q', at])
+              const isBeside = plan.table === change.table
+              if (isBeside) count.beside += 1
+              if (held === undefined) return
+              expect(held, JSON.stringify({ plan, change })).toBe(await resultOf(plan))
               count.kept += 1
-              if (plan.table === change.table) count.keptBesideWrite += 1
-            } else {
-              count.dropped += 1
-            }
-            if (plan.table === change.table) count.sameTable += 1
-          }
+              if (isBeside) count.keptBeside += 1
+            }),
+          )
         }
       },
     )
-    await fc.assert(property, { numRuns: 12 })
-    const ratio = count.keptBesideWrite / count.sameTable
+    await fc.assert(property, { numRuns: 10, endOnFailure: true })
+    const ratio = count.keptBeside / count.beside
     console.info(
-      `of ${count.sameTable} results beside a write to their table ${(ratio * 100).toFixed(1)} % were kept; of all, ${count.kept} kept and ${count.dropped} dropped`,
+      `of ${count.beside} results beside a write to their table ${(ratio * 100).toFixed(1)} % were kept, none of them wrong`,
     )
     expect(ratio).toBeGreaterThan(0.1)
   }, 120_000)
@@ -208,7 +213,7 @@ describe('what is dropped where rows are told apart by constants', () => {
     ['an update of another row', (db) => db.updateTable('plain').set({ v: 9 }).where('id', '=', 2), false],
     ['an update of that row', (db) => db.updateTable('plain').set({ v: 9 }).where('id', '=', 1), true],
     [
-      'an update that moves a row there',
+      'an update that moves another row, who knows where',
       (db) => db.updateTable('plain').set({ id: 78 }).where('id', '=', 2),
       true,
     ],
