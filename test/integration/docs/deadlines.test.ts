@@ -56,9 +56,7 @@ describe('docs/deadlines.md', () => {
       reply = { status: 503, why: error.message }
     }
 
-    expect(reply?.why).toMatch(
-      /^deadline "GET \/report" of 2000 ms is over: \d+ ms waiting for a client, 2\d\d\d ms|1\d\d\d ms/,
-    )
+    expect(reply?.why).toMatch(/^deadline "GET \/report" of 2000 ms is over: \d+ ms waiting for a client, /)
   })
 
   test('in the work', async () => {
