@@ -6,7 +6,6 @@ import { UnsupportedError } from '../core/seam/unsupported.ts'
 import { withPgClient } from '../core/seam/with-pg-client.ts'
 import { describe } from '../core/validate.ts'
 import type { BulkTarget } from './types.ts'
-import { sendUncopied } from './uncopied.ts'
 
 /** What a statement brings. */
 export interface Result {
@@ -97,7 +96,6 @@ class PgSession implements Session {
 
   async query({ text, values, name, reads, writes }: Sql): Promise<Result> {
     const config = announce({ text, values, ...(name === undefined ? {} : { name }) }, { reads, writes })
-    sendUncopied(this.client, values)
     const { rows, rowCount } = (await this.client.query(config)) as PgResult
     return { rows, affected: rowCount ?? 0 }
   }
