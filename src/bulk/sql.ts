@@ -87,18 +87,18 @@ function typedRows(shape: Shape, source: Source): string {
  */
 function foldedRows(shape: Shape, source: Source): string {
   const rows = typedRows(shape, source)
-  const keys = keysOf(shape)
-  if (source.single || keys.length === 0) return rows
+  if (source.single || keysOf(shape).length === 0) return rows
+  const keys = sortKeysOf(shape)
   const newer = newerOf(shape)
-  const order = [...keys, ...(newer === undefined ? [] : [`${newer} desc nulls last`]), `${ordinal} desc`]
+  const order = [keys, ...(newer === undefined ? [] : [`${newer} desc nulls last`]), `${ordinal} desc`]
   const ofFirst = new Set(shape.columns.filter((column) => isOfFirst(shape, column)))
   const columns = shape.columns.map((column) => {
     const name = nameOf(column)
     return ofFirst.has(column) ? `first_value(${name}) over same as ${name}` : name
   })
   const selected = ofFirst.size === 0 ? '*' : list([ordinal, ...columns])
-  const window = ofFirst.size === 0 ? '' : ` window same as (partition by ${list(keys)} order by ${ordinal})`
-  return `select distinct on (${list(keys)}) ${selected} from (${rows}) as typed${window} order by ${list(order)}`
+  const window = ofFirst.size === 0 ? '' : ` window same as (partition by ${keys} order by ${ordinal})`
+  return `select distinct on (${keys}) ${selected} from (${rows}) as typed${window} order by ${list(order)}`
 }
 
 function isOfFirst({ bound }: Shape, { column, field, key }: ShapeColumn): boolean {
@@ -164,6 +164,21 @@ const list = (names: readonly string[], prefix = ''): string =>
 const assignments = (columns: readonly ShapeColumn[], from: string): string =>
   columns.map((column) => `${nameOf(column)} = ${from}.${nameOf(column)}`).join(', ')
 
+/**
+ * The key as it is sorted by. In the collation of the database texts are equal just where their bytes are, so that these
+ * give an order as good as any, and compare several times faster than by the rules of a language.
+ */
+const sortKeysOf = ({ columns }: Shape, prefix = ''): string =>
+  columns
+    .filter(({ key }) => key)
+    .map(({ column }) => {
+      const isText = texts.has(baseOf(column)) && column.collation === undefined
+      return `${prefix}${quoted(column.name)}${isText ? ' collate "C"' : ''}`
+    })
+    .join(', ')
+
+const texts: ReadonlySet<string> = new Set(['text', 'character varying'])
+
 const keysOf = ({ columns }: Shape): readonly string[] => columns.filter(({ key }) => key).map(nameOf)
 
 const counted = (source: Source): string =>
@@ -221,7 +236,7 @@ export function upsertText(shape: Shape, source: Source): string {
   const target = `(${list(keys)})${predicate === undefined ? '' : ` where ${predicate}`}`
   const text = `insert into ${bound.table.sql} as t (${list(names)})${overriding(bound)} select ${list(names, 's.')} from ${
     apart ? 's' : `(${folded}) as s`
-  }${current}${source.single ? '' : ` order by ${list(keys, 's.')}`} on conflict ${target} ${conflictText(shape, source)}`
+  }${current}${source.single ? '' : ` order by ${sortKeysOf(shape, 's.')}`} on conflict ${target} ${conflictText(shape, source)}`
   return `with ${apart ? `s as materialized (${folded}), ` : ''}w as (${text}) ${countsOf(apart)}${counted(source)} from w`
 }
 
@@ -340,7 +355,7 @@ export function deleteText(shape: Shape, source: Source): string {
 
 function lockText(shape: Shape, source: Source, due: string, lock: string): string {
   return `with s as materialized (${foldedRows(shape, source)}), l as materialized (select s.* from ${shape.bound.table.sql} as t join s on ${sameKey(shape, 't', 's')}${due}${
-    source.single ? '' : ` order by ${list(keysOf(shape), 's.')}`
+    source.single ? '' : ` order by ${sortKeysOf(shape, 's.')}`
   } for ${lock} of t)`
 }
 

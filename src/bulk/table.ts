@@ -13,7 +13,7 @@ export interface Column {
   readonly identityAlways: boolean
   /** Computed by the server from other columns. */
   readonly generated: boolean
-  /** The collation as SQL writes it, where it is not the type's own. */
+  /** The collation as SQL writes it, where it is not that of the database. */
   readonly collation: string | undefined
   /** What the column has where nothing is given, as SQL. */
   readonly default: string | undefined
@@ -112,7 +112,7 @@ select json_build_object(
     'typmod', att.atttypmod, 'notNull', att.attnotnull, 'identity', att.attidentity, 'generated', att.attgenerated,
     'collation', (select format('%I.%I', n.nspname, l.collname) from pg_collation l
       join pg_namespace n on n.oid = l.collnamespace
-      join pg_type t on t.oid = att.atttypid where l.oid = att.attcollation and l.oid <> t.typcollation),
+      where l.oid = att.attcollation and l.oid <> 'pg_catalog."default"'::regcollation),
     'default', (select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d
       where d.adrelid = att.attrelid and d.adnum = att.attnum)) order by att.attnum) from att),
   'indexes', (select coalesce(json_agg(json_build_object(

@@ -1,4 +1,4 @@
-import { Kysely, PostgresDialect, sql } from 'kysely'
+import { CamelCasePlugin, Kysely, PostgresDialect, sql } from 'kysely'
 import { bulkUpsert } from 'millrace/bulk'
 import { observedPostgres } from 'millrace/kysely'
 import pg from 'pg'
@@ -66,6 +66,26 @@ describe('bulkUpsert', () => {
     expect((await rowsOf(pool, 'other.flights')).map(({ cid }) => cid)).toEqual([1, 2])
     expect(await rowsOf(pool)).toEqual([])
     await pool.query('drop schema other cascade')
+  })
+
+  test('gives columns the names that CamelCasePlugin makes of them, and tells the fields of a bad row', async () => {
+    const { pool } = database
+    await pool.query('create table long_names (first_key int primary key, last_seen int)')
+    const db = new Kysely<{ longNames: { firstKey: number; lastSeen: number } }>({
+      dialect: new PostgresDialect({ pool }),
+      plugins: [new CamelCasePlugin()],
+    })
+    const rows = [
+      { firstKey: 1, lastSeen: 2 },
+      { firstKey: 2, lastSeen: 1.5 },
+    ]
+    const options = { key: ['firstKey'], newerBy: 'lastSeen', onBadRow: 'reject' } as const
+    expect(await bulkUpsert(db, 'longNames', rows, options)).toMatchObject({
+      inserted: 1,
+      rejected: [{ index: 1, column: 'lastSeen' }],
+    })
+    expect(await rowsOf(pool, 'long_names')).toEqual([{ first_key: 1, last_seen: 2 }])
+    await pool.query('drop table long_names')
   })
 
   test('leaves the transaction of the caller to the caller', async () => {

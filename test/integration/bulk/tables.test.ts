@@ -206,10 +206,11 @@ describe('tables of every kind', () => {
       { name: 'Österreich', n: 1 },
       { name: 'osterreich', n: 2 },
     ]
-    expect(await bulkUpsert(pool, 'loosely', rows, { key: ['name'] })).toMatchObject({
-      inserted: 1,
-      superseded: 1,
-    })
+    const outcome = { inserted: 1, superseded: 1 }
+    expect(await bulkUpsert(pool, 'loosely', rows, { key: ['name'] })).toMatchObject(outcome)
+    await run(`create domain loose_name as text collate loose;
+      create table by_domain (name loose_name primary key, n int)`)
+    expect(await bulkUpsert(pool, 'by_domain', rows, { key: ['name'] })).toMatchObject(outcome)
   })
 
   test('a table whose rows are all defaults', async () => {

@@ -149,4 +149,27 @@ describe('in a transaction of the caller, more rows than a batch', () => {
     })
     expect(await rowsOf(database.pool)).toMatchObject([{ cid: 0, speed: 1 }])
   })
+
+  test('that are aborted are not there at all, or in whole batches of an insert, and the transaction goes on', async () => {
+    const aborting = (controller: AbortController) =>
+      (function* (): Generator<Flight> {
+        for (const row of flights(30)) {
+          if (row.cid === 12) controller.abort()
+          yield row
+        }
+      })()
+    await inTransaction(async (client) => {
+      const first = new AbortController()
+      const options = { maxBatchRows: 5 } as const
+      await expect(
+        bulkUpsert(client, 'flights', aborting(first), { key, ...options, signal: first.signal }),
+      ).rejects.toMatchObject({ code: 'MILLRACE_BULK_ABORTED', outcome: { rows: 0, batches: 0 } })
+      expect((await client.query('select from flights')).rowCount).toBe(0)
+      const second = new AbortController()
+      await expect(
+        bulkInsert(client, 'flights', aborting(second), { ...options, signal: second.signal }),
+      ).rejects.toMatchObject({ code: 'MILLRACE_BULK_ABORTED', outcome: { rows: 10, inserted: 10 } })
+      expect((await client.query('select from flights')).rowCount).toBe(10)
+    })
+  })
 })
