@@ -39,7 +39,7 @@ await runProgram(async (scope) => {
     quick: options.quick === true,
     async url() {
       postgres ??= scope.use(
-        () => startPostgres({ settings: { max_connections: '150' } }),
+        () => startPostgres({ settings: { max_connections: '400' } }),
         (server) => server.stop(),
       )
       return (await postgres).url

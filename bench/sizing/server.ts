@@ -22,29 +22,55 @@ const loads: readonly { readonly title: string; statement(turn: number): string 
   },
 ]
 
-/** Sizes on a real server that shares this machine with its clients. */
+/** Sizes on a real server that shares this machine with its clients: in turns, so that all meet the same neighbours. */
 export async function onServer(run: Run): Promise<Table[]> {
   const url = await run.url()
   const rows: Table['rows'][number][] = []
   const measured: Record<string, Outcome[]> = {}
+  const rounds = run.quick ? 2 : 5
   for (const { title, statement } of loads) {
-    const outcomes: Outcome[] = []
-    for (const contender of [...fixedSizes.map(fixed), byCpu, sized]) {
-      const { size, settlesMs, open } = contender
-      run.show(`server: ${title}: ${size}`)
-      const settleMs = run.quick ? Math.min(settlesMs, 6_000) : settlesMs
-      outcomes.push(await measure(url, size, open, statement, settleMs, run.quick ? 1_000 : 3_000))
+    const contenders = [...fixedSizes.map(fixed), byCpu, sized].map((contender) => ({
+      ...contender,
+      opened: contender.open(url),
+      outcomes: [] as Outcome[],
+    }))
+    for (const { size, settlesMs, opened } of contenders) {
+      run.show(`server: ${title}: ${size} settles`)
+      await measure(size, opened, statement, run.quick ? settlesMs / 3 : settlesMs, 1)
     }
-    measured[title] = outcomes
-    rows.push(title, ...outcomes.map(rowOf))
+    for (let round = 1; round <= rounds; round++) {
+      for (const { size, opened, outcomes } of contenders) {
+        run.show(`server: ${title}: ${size}, round ${round}`)
+        outcomes.push(await measure(size, opened, statement, 200, 800))
+      }
+    }
+    const results = contenders.map(({ outcomes }) => medianOf(outcomes))
+    for (const { opened } of contenders) {
+      opened.close()
+      await opened.pool.end()
+    }
+    measured[title] = results
+    rows.push(title, ...results.map(rowOf))
   }
   return [{ id: 'server', title: `PostgreSQL on this machine, ${clients} clients`, columns, rows, measured }]
+}
+
+function medianOf(outcomes: readonly Outcome[]): Outcome {
+  const last = outcomes.at(-1) as Outcome
+  const of = (field: 'perSecond' | 'p50' | 'p99' | 'total99') =>
+    quantile(
+      outcomes.map((outcome) => outcome[field]),
+      0.5,
+    )
+  return { ...last, perSecond: of('perSecond'), p50: of('p50'), p99: of('p99'), total99: of('total99') }
 }
 
 interface Opened {
   readonly pool: pg.Pool
   query(text: string): Promise<unknown>
   connections(): number
+  /** Calls the listener, instead of the one before, with what each statement took in the database. */
+  listen(listener: (durationMs: number) => void): void
   close(): void
 }
 
@@ -58,8 +84,9 @@ const fixed = (max: number): Contender => ({
   size: String(max),
   settlesMs: 500,
   open: (url) => {
-    const pool = new pg.Pool({ connectionString: url, max })
-    return { pool, query: (text) => pool.query(text), connections: () => max, close: () => undefined }
+    const pool = new pg.Pool({ connectionString: url, max, idleTimeoutMillis: 0 })
+    const listen = durationsOf(pool)
+    return { pool, query: (text) => pool.query(text), connections: () => max, listen, close: () => undefined }
   },
 })
 
@@ -67,7 +94,7 @@ const byCpu: Contender = {
   size: 'by CPU',
   settlesMs: 10_000,
   open: (url) => {
-    const pool = new pg.Pool({ connectionString: url, max: 50 })
+    const pool = new pg.Pool({ connectionString: url, max: 50, idleTimeoutMillis: 0 })
     const rule = new CpuRule()
     const slots: Limiter = limiter({ maxConcurrent: rule.size })
     let last = process.cpuUsage()
@@ -84,6 +111,7 @@ const byCpu: Contender = {
       pool,
       query: (text) => slots.run(() => pool.query(text)),
       connections: () => rule.size,
+      listen: durationsOf(pool),
       close: () => clearInterval(timer),
     }
   },
@@ -93,38 +121,33 @@ const sized: Contender = {
   size: 'poolSizing',
   settlesMs: 20_000,
   open: (url) => {
-    const pool = new pg.Pool({ connectionString: url, max: 100 })
+    const pool = new pg.Pool({ connectionString: url, max: 100, idleTimeoutMillis: 0 })
     const sizing: PoolSizing = poolSizing(pool)
     return {
       pool,
       query: (text) => pool.query(text),
       connections: () => sizing.stats().connections,
+      listen: durationsOf(pool),
       close: () => sizing.close(),
     }
   },
 }
 
 async function measure(
-  url: string,
   size: string,
-  open: Contender['open'],
+  { query, connections, listen }: Opened,
   statement: (turn: number) => string,
   settleMs: number,
   lastsMs: number,
 ): Promise<Outcome> {
-  const { pool, query, connections, close } = open(url)
   const took: number[] = []
   const totals: number[] = []
   const fromMs = performance.now() + settleMs
   const untilMs = fromMs + lastsMs
   const counts = () => performance.now() >= fromMs && performance.now() < untilMs
-  observe(pool, [
-    {
-      after: (_statement, { durationMs }) => {
-        if (counts()) took.push(durationMs)
-      },
-    },
-  ])
+  listen((durationMs) => {
+    if (counts()) took.push(durationMs)
+  })
   let turn = 0
   await Promise.all(
     Array.from({ length: clients }, async () => {
@@ -136,7 +159,7 @@ async function measure(
       }
     }),
   )
-  const outcome: Outcome = {
+  return {
     size,
     perSecond: (1_000 * totals.length) / lastsMs,
     p50: quantile(took, 0.5),
@@ -144,7 +167,13 @@ async function measure(
     total99: quantile(totals, 0.99),
     connections: connections(),
   }
-  close()
-  await pool.end()
-  return outcome
+}
+
+/** Tells what each statement took in the database to whoever listens now. */
+function durationsOf(pool: pg.Pool): Opened['listen'] {
+  let tell: (durationMs: number) => void = () => undefined
+  observe(pool, [{ after: (_statement, { durationMs }) => tell(durationMs) }])
+  return (listener) => {
+    tell = listener
+  }
 }
