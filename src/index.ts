@@ -121,6 +121,7 @@ export {
   type Repeated,
   type ScopeReport,
   TooManyRowsError,
+  UnboundedQueryError,
 } from './guard/index.ts'
 export {
   type Absent,

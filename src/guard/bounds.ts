@@ -1,3 +1,4 @@
+import type { KyselyNode } from '../core/seam/dialect.ts'
 import type { Statement } from '../core/seam/observer.ts'
 import { isBoundable } from '../core/seam/sql-text.ts'
 import { TooManyRowsError } from './errors.ts'
@@ -10,13 +11,13 @@ import type { Settings } from './settings.ts'
  */
 export function limitStatement(
   instance: string,
-  { maxRows, onTooManyRows, statementTimeoutMs }: Settings,
+  { onTooManyRows, statementTimeoutMs }: Settings,
   scope: string | undefined,
   statement: Statement,
+  cap: number | undefined,
 ): boolean {
-  if (!statement.limitable) return statement.streamed || !isBoundable(statement.text)
-  const cap = onTooManyRows === 'report' ? undefined : maxRows
   if (cap === undefined && statementTimeoutMs === undefined) return true
+  if (!statement.limitable) return statement.streamed || !isBoundable(statement.text)
   const tooManyRows =
     cap !== undefined && onTooManyRows === 'throw'
       ? () => new TooManyRowsError(instance, { scope, text: statement.text }, cap, writes(statement))
@@ -30,3 +31,27 @@ function writes({ node, text }: Statement): boolean {
   if (node !== undefined && node.kind !== 'RawNode') return node.kind !== 'SelectQueryNode'
   return !/^\s*(?:select|values|table)\b/i.test(text)
 }
+
+/** Whether a SELECT locks what it gives. */
+export function locksRows(node: KyselyNode | undefined): boolean {
+  const { endModifiers } = (node ?? {}) as {
+    readonly endModifiers?: readonly { readonly modifier?: unknown }[]
+  }
+  return endModifiers?.some(({ modifier }) => locks.has(modifier)) === true
+}
+
+const locks = new Set<unknown>(['ForUpdate', 'ForNoKeyUpdate', 'ForShare', 'ForKeyShare'])
+
+/** Whether it may have changed which unique keys there are. */
+export function changesSchema({ node, text }: Statement): boolean {
+  if (node === undefined || node.kind === 'RawNode') return /^\s*(?:create|alter|drop|do|call)\b/i.test(text)
+  return !queries.has(node.kind)
+}
+
+const queries = new Set([
+  'SelectQueryNode',
+  'InsertQueryNode',
+  'UpdateQueryNode',
+  'DeleteQueryNode',
+  'MergeQueryNode',
+])

@@ -103,6 +103,25 @@ export class TooManyRowsError extends QueryGuardError {
   }
 }
 
+/** Nothing bounds the rows of a SELECT; it was not sent. Code `MILLRACE_UNBOUNDED_QUERY`. */
+export class UnboundedQueryError extends QueryGuardError {
+  override readonly name = 'UnboundedQueryError'
+  /** Why it is unbounded. */
+  declare readonly why: string
+  declare readonly caller: string | undefined
+
+  constructor(instance: string, source: StatementSource, why: string, caller: string | undefined) {
+    super(
+      'MILLRACE_UNBOUNDED_QUERY',
+      `the SELECT is not bounded (${why})${at(caller)}; give it a limit, page it (keysetPage), or run it in a scope with onUnbounded: false`,
+      instance,
+      source,
+    )
+    this.why = why
+    this.caller = caller
+  }
+}
+
 const round = (value: number): number => Math.round(value * 10) / 10
 
 function ordinal(count: number): string {

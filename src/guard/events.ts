@@ -30,6 +30,12 @@ export interface GuardEvents extends Record<string, object> {
     readonly rowCount: number
     readonly outcome: 'refused' | 'cut' | 'all given'
   }
+  /** A SELECT that nothing bounds, or one that locks its rows and would have been capped. */
+  'guard:unbounded': Told & {
+    readonly why: string
+    readonly caller: string | undefined
+    readonly refused: boolean
+  }
   /** The first statement that ran when its scope had ended: somebody did not wait for it. */
   'guard:escaped': Told & { readonly caller: string | undefined }
   /** A scope has ended. */

@@ -4,6 +4,7 @@ export {
   NPlusOneError,
   QueryGuardError,
   TooManyRowsError,
+  UnboundedQueryError,
 } from './errors.ts'
 export type { GuardEvents, Repeated, ScopeReport } from './events.ts'
 export {

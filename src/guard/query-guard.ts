@@ -4,10 +4,12 @@ import { InvalidArgumentError } from '../core/errors.ts'
 import { type EventOf, Events, type Listener } from '../core/events.ts'
 import type { Observer, Statement, StatementOutcome } from '../core/seam/observer.ts'
 import { checkOptions, describe, rules } from '../core/validate.ts'
-import { limitStatement } from './bounds.ts'
-import { callerOf, takeStack } from './caller.ts'
-import { type Budget, BudgetExceededError, NPlusOneError } from './errors.ts'
+import { changesSchema, limitStatement, locksRows } from './bounds.ts'
+import { callerOf, type Stack, takeStack } from './caller.ts'
+import { type Budget, BudgetExceededError, NPlusOneError, UnboundedQueryError } from './errors.ts'
 import type { GuardEvents, ScopeReport } from './events.ts'
+import { Catalogs } from './keys.ts'
+import { type MostRows, mostRowsOf } from './most-rows.ts'
 import { openScope, Scope } from './scope.ts'
 import { type GuardRules, ruleChecks, type Settings, settingsOf } from './settings.ts'
 
@@ -35,6 +37,8 @@ export interface GuardStats {
   readonly budgetsExceeded: number
   /** Statements that had more than `maxRows` rows. */
   readonly tooManyRows: number
+  /** SELECTs that nothing bounds, as far as `onUnbounded` has them looked at. */
+  readonly unbounded: number
   /** Statements that ran when their scope had ended. */
   readonly escaped: number
 }
@@ -95,8 +99,10 @@ class Guard implements QueryGuard {
     nPlusOnes: 0,
     budgetsExceeded: 0,
     tooManyRows: 0,
+    unbounded: 0,
     escaped: 0,
   }
+  #catalogs: Catalogs | undefined
   #warned = false
 
   constructor(options: QueryGuardOptions) {
@@ -155,7 +161,7 @@ class Guard implements QueryGuard {
     return this.#events.on(type, listener)
   }
 
-  before(statement: Statement): void {
+  before(statement: Statement): void | Promise<void> {
     if (statement.control !== undefined) return
     this.#counters.statements += 1
     const scope = this.#scopeOf(statement)
@@ -167,9 +173,7 @@ class Guard implements QueryGuard {
       this.#counters.refused += 1
       throw error
     }
-    const settings = scope?.settings ?? this.#settings
-    if (settings.maxRows === undefined && settings.statementTimeoutMs === undefined) return
-    if (!limitStatement(this.name, settings, scope?.name, statement)) this.#warn()
+    return this.#bound(statement, scope?.settings ?? this.#settings, scope?.name)
   }
 
   after(statement: Statement, outcome: StatementOutcome): void {
@@ -178,6 +182,7 @@ class Guard implements QueryGuard {
     for (let each = scope; each !== undefined; each = each.outer) {
       if (each.open) this.#leave(each, statement, outcome)
     }
+    if (this.#catalogs !== undefined && changesSchema(statement)) this.#catalogs.outdate()
     const { maxRows, onTooManyRows } = scope?.settings ?? this.#settings
     if (maxRows === undefined || statement.streamed) return
     if (!outcome.truncated && outcome.rowCount <= maxRows) return
@@ -189,6 +194,64 @@ class Guard implements QueryGuard {
       rowCount: outcome.rowCount,
       outcome: !outcome.truncated ? 'all given' : onTooManyRows === 'throw' ? 'refused' : 'cut',
     })
+  }
+
+  #bound(statement: Statement, settings: Settings, scope: string | undefined): void | Promise<void> {
+    const { maxRows, onTooManyRows, onUnbounded } = settings
+    const cap = onTooManyRows === 'report' ? undefined : maxRows
+    const { node, connection } = statement
+    if (onUnbounded === undefined || node?.kind !== 'SelectQueryNode' || statement.streamed) {
+      this.#limit(statement, settings, scope, cap)
+      return
+    }
+    this.#catalogs ??= new Catalogs(() => this.#clock.now())
+    const most = mostRowsOf(node, connection === undefined ? undefined : this.#catalogs.of(connection))
+    if (connection === undefined || most.rows <= (maxRows ?? Number.MAX_VALUE) || most.known) {
+      this.#limit(statement, settings, scope, this.#judge(statement, settings, scope, most, cap, takeStack))
+      return
+    }
+    const stack = takeStack()
+    return this.#catalogs.read(connection).then((catalog) => {
+      const known = mostRowsOf(node, catalog)
+      this.#limit(
+        statement,
+        settings,
+        scope,
+        this.#judge(statement, settings, scope, known, cap, () => stack),
+      )
+    })
+  }
+
+  #limit(statement: Statement, settings: Settings, scope: string | undefined, cap: number | undefined): void {
+    if (!limitStatement(this.name, settings, scope, statement, cap)) this.#warn()
+  }
+
+  /** @returns how many rows it is to be capped at, if any */
+  #judge(
+    { node, text }: Statement,
+    { maxRows, onUnbounded }: Settings,
+    scope: string | undefined,
+    most: MostRows,
+    cap: number | undefined,
+    stack: () => Stack,
+  ): number | undefined {
+    if (most.rows <= (maxRows ?? Number.MAX_VALUE)) return undefined
+    const unbounded = most.rows === Number.POSITIVE_INFINITY && most.sure
+    const locks = locksRows(node)
+    const refused =
+      onUnbounded !== 'report' && ((unbounded && onUnbounded === 'throw') || (locks && cap !== undefined))
+    if (unbounded || refused) {
+      const caller = callerOf(stack())
+      const reason = most.why === '' ? `its LIMIT is ${most.rows}, maxRows is ${maxRows}` : most.why
+      const why = locks ? `${reason}; it locks its rows, so it is not capped` : reason
+      this.#counters.unbounded += 1
+      this.#events.emit('guard:unbounded', { scope, text, why, caller, refused })
+      if (refused) {
+        this.#counters.refused += 1
+        throw new UnboundedQueryError(this.name, { scope, text }, why, caller)
+      }
+    }
+    return locks ? undefined : cap
   }
 
   /** Which scope a statement counts for: what outlives its scope counts for the next around it that has not ended. */

@@ -11,6 +11,13 @@ export interface GuardRules {
    * `maxRows`, `report` gives all. Each is told as `guard:tooManyRows`.
    */
   readonly onTooManyRows?: 'throw' | 'cut' | 'report' | undefined
+  /**
+   * What becomes of a SELECT of Kysely that nothing bounds: no LIMIT, no aggregate without grouping, no unique key given
+   * whole. `throw` refuses it, `report` tells it (`guard:unbounded`), `cap` leaves it to `maxRows`. Once this is set, what
+   * is known to be bounded goes without a cap, and one that locks its rows (FOR UPDATE) is refused where it would be
+   * capped. Default: nobody looks, and `maxRows` holds for all.
+   */
+  readonly onUnbounded?: 'throw' | 'cap' | 'report' | false | undefined
   /** The server's `statement_timeout` of one statement, in milliseconds; beyond it SQLSTATE 57014. */
   readonly statementTimeoutMs?: number | false | undefined
   /** The same statement so many times in a scope is an N+1. */
@@ -46,6 +53,7 @@ const serverTimeout: Rule = {
 export const ruleChecks: { readonly [K in keyof Required<GuardRules>]: Rule } = {
   maxRows: either(rules.positiveInteger, no),
   onTooManyRows: oneOf('throw', 'cut', 'report'),
+  onUnbounded: either(oneOf('throw', 'cap', 'report'), no),
   statementTimeoutMs: either(serverTimeout, no),
   nPlusOne: either(repetitions, no),
   onNPlusOne: oneOf('throw', 'report'),
@@ -64,6 +72,7 @@ export const ruleChecks: { readonly [K in keyof Required<GuardRules>]: Rule } = 
 export interface Settings {
   readonly maxRows: number | undefined
   readonly onTooManyRows: 'throw' | 'cut' | 'report'
+  readonly onUnbounded: 'throw' | 'cap' | 'report' | undefined
   readonly statementTimeoutMs: number | undefined
   readonly nPlusOne: number | undefined
   readonly onNPlusOne: 'throw' | 'report'
@@ -77,6 +86,7 @@ export interface Settings {
 const nothing: Settings = {
   maxRows: undefined,
   onTooManyRows: 'throw',
+  onUnbounded: undefined,
   statementTimeoutMs: undefined,
   nPlusOne: undefined,
   onNPlusOne: 'report',
@@ -101,6 +111,9 @@ export function settingsOf(primitive: string, given: GuardRules, outer: Settings
   const settings = merged as unknown as Settings
   if (settings.maxRows === undefined && given.onTooManyRows !== undefined) {
     throw new InvalidArgumentError(primitive, 'onTooManyRows needs maxRows')
+  }
+  if (settings.maxRows === undefined && given.onUnbounded === 'cap') {
+    throw new InvalidArgumentError(primitive, "onUnbounded: 'cap' needs maxRows")
   }
   return settings
 }

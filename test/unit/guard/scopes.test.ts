@@ -305,6 +305,11 @@ describe('abuse', () => {
       [{ onBudget: 'cut' }, `queryGuard: onBudget must be 'throw' or 'report', got "cut"`],
       [{ onTooManyRows: 'cap' }, `queryGuard: onTooManyRows must be 'throw' or 'cut' or 'report', got "cap"`],
       [{ onTooManyRows: 'cut' }, 'queryGuard: onTooManyRows needs maxRows'],
+      [{ onUnbounded: 'cap' }, "queryGuard: onUnbounded: 'cap' needs maxRows"],
+      [
+        { onUnbounded: true },
+        "queryGuard: onUnbounded must be 'throw' or 'cap' or 'report' or false, got true",
+      ],
       [
         { mayRepeat: 'select' },
         'queryGuard: mayRepeat must be an array of strings and regular expressions, got "select"',
