@@ -1,7 +1,8 @@
 import pg from 'pg'
-import { CopyQuery } from '../../src/bulk/copy-query.ts'
-import { CopyRows, fieldWriter } from '../../src/bulk/encode/index.ts'
+import { fieldWriter } from '../../src/bulk/encode/index.ts'
 import { type Contender, chunksOf, namesOf, rowsOfArrays } from './contender.ts'
+import { CopyQuery } from './copy-query.ts'
+import { CopyRows } from './copy-rows.ts'
 import type { Column } from './workload.ts'
 
 const oids: Readonly<Record<Column['type'], number>> = {

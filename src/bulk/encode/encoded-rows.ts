@@ -1,5 +1,4 @@
 import { ArrayParameter } from './array-parameter.ts'
-import { ByteSink } from './byte-sink.ts'
 import type { FieldWriter } from './types.ts'
 import { ValueError } from './value-error.ts'
 
@@ -56,64 +55,6 @@ export class ArrayRows implements EncodedRows {
   /** The parameters; valid until the next `append` or `clear`. */
   parameters(): Buffer[] {
     return this.#columns.map((column) => column.toBuffer())
-  }
-}
-
-const copySignature = Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1')
-/** The signature, no flags, no extension. */
-const copyHeader = Buffer.concat([copySignature, Buffer.alloc(8)])
-
-/** Rows as `COPY ... FROM STDIN (FORMAT binary)` reads them. */
-export class CopyRows implements EncodedRows {
-  readonly #writers: readonly FieldWriter[]
-  readonly #sink = new ByteSink()
-  #length = 0
-
-  constructor(writers: readonly FieldWriter[]) {
-    this.#writers = writers
-    this.clear()
-  }
-
-  get length(): number {
-    return this.#length
-  }
-
-  get bytes(): number {
-    return this.#sink.length
-  }
-
-  append(values: ArrayLike<unknown>): void {
-    const writers = this.#writers
-    const sink = this.#sink
-    const before = sink.length
-    let at = 0
-    try {
-      const start = sink.reserve(2)
-      sink.view.setInt16(start, writers.length)
-      for (; at < writers.length; at++) (writers[at] as FieldWriter).write(sink, values[at])
-    } catch (error) {
-      sink.length = before
-      throw ofColumn(error, at)
-    }
-    this.#length += 1
-  }
-
-  clear(): void {
-    const sink = this.#sink
-    sink.length = 0
-    const at = sink.reserve(copyHeader.length)
-    copyHeader.copy(sink.bytes, at)
-    this.#length = 0
-  }
-
-  /** The whole stream of the COPY as it is now; valid until the next `append` or `clear`. */
-  toBuffer(): Buffer {
-    const sink = this.#sink
-    const at = sink.reserve(2)
-    sink.view.setInt16(at, -1)
-    const whole = sink.written()
-    sink.length = at
-    return whole
   }
 }
 

@@ -35,7 +35,7 @@ export interface FieldWriter {
    */
   readonly asText: FieldWriter | undefined
   /**
-   * Appends the value as array elements and COPY's fields have it: its length as int32 and its bytes; `null` is
+   * Appends the value as array elements have it: its length as int32 and its bytes; `null` is
    * the length -1.
    *
    * @throws ValueError for what the type cannot hold; the sink is then as it was

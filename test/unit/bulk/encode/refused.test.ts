@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest'
 import {
   ArrayRows,
   ByteSink,
-  CopyRows,
   fieldWriter,
   type PgType,
   ValueError,
@@ -265,26 +264,14 @@ describe('rows', () => {
     expect(rows.length).toBe(2)
   })
 
-  test('leave no byte of a refused one in the stream of a COPY', () => {
-    const rows = new CopyRows(writers)
-    rows.append([1, 'a'])
-    const before = rows.toBuffer().toString('hex')
-    expect(() => rows.append([2, Symbol('s')])).toThrow(ValueError)
-    expect(rows.toBuffer().toString('hex')).toBe(before)
-    expect(rows.length).toBe(1)
-  })
-
   test('use the memory of those before them again', () => {
     const arrays = new ArrayRows(writers)
-    const copies = new CopyRows(writers)
     const fill = () => {
       for (let index = 0; index < 1_000; index++) {
         arrays.append([index, 'text '.repeat(10)])
-        copies.append([index, 'text '.repeat(10)])
       }
-      const memory = [...arrays.parameters(), copies.toBuffer()].map(({ buffer }) => buffer)
+      const memory = arrays.parameters().map(({ buffer }) => buffer)
       arrays.clear()
-      copies.clear()
       return memory
     }
     const first = fill()
