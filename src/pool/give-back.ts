@@ -83,10 +83,7 @@ export class GivingBack {
     if (isQueryTimeout(error)) void timeouts?.cancel(client, 'timeout')
     comeToRest(client, this.#watched.clock, patienceMs, (rested) => {
       const closing = rested ? this.#closingOf(lease) : 'stuck'
-      // What a cancel may still hit is not the next user's.
-      const busy = timeouts?.ended(client)
       if (closing !== undefined) this.#close(lease, closing)
-      else if (busy !== undefined) void busy.then(() => this.#giveBackAtRest(lease, undefined))
       else if (transactions !== false && isInTransaction(client)) void this.#rollBack(lease, client)
       else this.#give(lease)
     })

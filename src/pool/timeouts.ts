@@ -58,11 +58,6 @@ export class QueryTimeouts {
     return busy
   }
 
-  /** Resolves when no cancel of this client's statements is under way. */
-  ended(client: PooledClient): Promise<unknown> | undefined {
-    return this.#guarded.get(client)?.busy
-  }
-
   async #cancel(client: PooledClient, why: 'timeout' | 'reset'): Promise<void> {
     const { pool, clock, counters, events } = this.#watched
     const running = client._activeQuery
