@@ -25,19 +25,27 @@ interface Misfit<T> {
 
 type Known<D, T, C> = D extends { getExecutor(): object } ? HasColumns<D, T, C> : true
 
+/** Whether a type is `any`, which fits everything. */
+type IsAny<R> = 0 extends 1 & R ? true : false
+
+/** What is checked by the compiler: rows whose type is known, for a Kysely. */
+type Checked<D, R> = IsAny<R> extends true ? false : D extends { getExecutor(): object } ? true : false
+
 /** Of rows that can be inserted: nothing; of others, what no row is. */
-export type Insertable<D, T, R, C extends keyof R> = D extends { getExecutor(): object }
-  ? [HasColumns<D, T, C>, Inserts<D, T, Pick<R, C>>] extends [true, true]
-    ? unknown
-    : Misfit<T>
-  : unknown
+export type Insertable<D, T, R, C extends keyof R> =
+  Checked<D, R> extends true
+    ? [HasColumns<D, T, C>, Inserts<D, T, Pick<R, C>>] extends [true, true]
+      ? unknown
+      : Misfit<T>
+    : unknown
 
 /** Of rows that an existing row can be updated with: nothing; of others, what no row is. */
-export type Updatable<D, T, R, C extends keyof R, K> = D extends { getExecutor(): object }
-  ? [HasColumns<D, T, C>, Updates<D, T, Omit<Pick<R, C>, K & string>>] extends [true, true]
-    ? unknown
-    : Misfit<T>
-  : unknown
+export type Updatable<D, T, R, C extends keyof R, K> =
+  Checked<D, R> extends true
+    ? [HasColumns<D, T, C>, Updates<D, T, Omit<Pick<R, C>, K & string>>] extends [true, true]
+      ? unknown
+      : Misfit<T>
+    : unknown
 
 /** Of rows with these keys: nothing; of others, what no row is. */
 export type Keyed<D, T, K> = Known<D, T, K> extends true ? unknown : Misfit<T>

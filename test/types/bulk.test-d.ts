@@ -96,3 +96,11 @@ test('a row without a column that has to be given does not compile', () => {
   // @ts-expect-error there is no status
   void bulkInsert(db, 'flights', [{ callsign: 'A1', seen: 'now', tags: [] }])
 })
+
+test('rows of which nothing is known pass, and are checked by the catalog', () => {
+  const parsed: ReturnType<typeof JSON.parse>[] = []
+  void bulkUpsert(db, 'flights', parsed, { key: ['callsign'] })
+  void bulkUpdate(db, 'flights', parsed, { key: ['callsign'] })
+  const unknownDb = new Kysely<ReturnType<typeof JSON.parse>>({ dialect: new PostgresDialect({ pool }) })
+  void bulkUpsert(unknownDb, 'anything', [{ a: 1 }], { key: ['a'] })
+})
