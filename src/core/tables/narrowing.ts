@@ -41,7 +41,7 @@ export function narrowReads(
       continue
     const relation = plainRelation(source.table, catalog)
     if (relation === undefined || effects.timesRead.get(relation.label) !== 1) continue
-    const [first] = equalities(node.where as Node, source, sources.length === 1, relation)
+    const [first] = equalities(node.where as Node, source, relation)
     if (first !== undefined) narrowed.set(relation.label, first)
   }
   return narrowed
@@ -92,13 +92,9 @@ function targetOf(node: Node): Source | undefined {
 /** UPDATE and DELETE: the rows have these values, and keep them where they are not set. */
 function touchedRows(node: Node, source: Source, relation: Relation): ColumnValue[][] | undefined {
   if (node.where === undefined) return undefined
-  const alone = node.from === undefined || node.kind === 'DeleteQueryNode'
-  const isAlone = alone && node.using === undefined && node.joins === undefined
   const set = ((node.updates ?? []) as readonly Node[]).map(({ column }) => columnNameOf(column))
   if (set.includes(undefined)) return undefined
-  const kept = equalities(node.where as Node, source, isAlone, relation).filter(
-    ({ column }) => !set.includes(column),
-  )
+  const kept = equalities(node.where as Node, source, relation).filter(({ column }) => !set.includes(column))
   return kept.length === 0 ? undefined : [kept]
 }
 
@@ -150,18 +146,18 @@ function plainRelation({ schema, name }: TableName, catalog: Catalog): Relation 
 }
 
 /** What `column = constant` is among conditions of which all have to hold. */
-function equalities(where: Node, source: Source, isAlone: boolean, relation: Relation): ColumnValue[] {
+function equalities(where: Node, source: Source, relation: Relation): ColumnValue[] {
   switch (where.kind) {
     case 'WhereNode':
-      return equalities(where.where as Node, source, isAlone, relation)
+      return equalities(where.where as Node, source, relation)
     case 'ParensNode':
-      return equalities(where.node as Node, source, isAlone, relation)
+      return equalities(where.node as Node, source, relation)
     case 'AndNode':
-      return [where.left, where.right].flatMap((side) => equalities(side as Node, source, isAlone, relation))
+      return [where.left, where.right].flatMap((side) => equalities(side as Node, source, relation))
     case 'BinaryOperationNode': {
       const { leftOperand: left, operator, rightOperand: right } = where as Node & Record<string, Node>
       if (operator?.operator !== '=') return []
-      const column = columnIn(left, source, isAlone)
+      const column = columnIn(left, source)
       const value = column === undefined ? undefined : constantOf(right, relation.plainColumns.get(column))
       return column === undefined || value === undefined ? [] : [{ column, value }]
     }
@@ -170,12 +166,12 @@ function equalities(where: Node, source: Source, isAlone: boolean, relation: Rel
   }
 }
 
-/** The column of a reference, where it is this table's: by its name there, or because there is no other table. */
-function columnIn(node: Node | undefined, { table, alias }: Source, isAlone: boolean): string | undefined {
+/** The column of a reference that is to this table, or that says no table: then no other has a column of that name. */
+function columnIn(node: Node | undefined, { table, alias }: Source): string | undefined {
   if (node?.kind !== 'ReferenceNode') return undefined
   const column = columnNameOf(node)
   const of = tableNameOf(node.table)
-  if (of === undefined) return isAlone ? column : undefined
+  if (of === undefined) return column
   if (alias !== undefined) return of.schema === undefined && of.name === alias ? column : undefined
   const isSame = of.name === table?.name && (of.schema === undefined || of.schema === table.schema)
   return isSame ? column : undefined

@@ -245,7 +245,12 @@ function readWrite(tokens: readonly Token[], at: number, word: string, into: Foo
     actions = tokens.some((token, i) => wordOf(token) === 'do' && wordOf(tokens[i + 1]) === 'update')
       ? ['insert', 'update']
       : ['insert']
-  } else if (word === 'update' && !beforeNoTarget.has(before) && !isSymbol(tokens[at - 1], '.')) {
+  } else if (
+    word === 'update' &&
+    after !== 'set' &&
+    !beforeNoTarget.has(before) &&
+    !isSymbol(tokens[at - 1], '.')
+  ) {
     target = at + 1
     actions = ['update']
   } else if (word === 'delete' && after === 'from') {
@@ -261,8 +266,8 @@ function readWrite(tokens: readonly Token[], at: number, word: string, into: Foo
   else into.write(named, actions, actions[0] === 'update' ? columnsSetAt(tokens, target) : undefined)
 }
 
-/** FOR UPDATE, FOR NO KEY UPDATE, DO UPDATE, THEN UPDATE (of MERGE, whose target is known), ON UPDATE. */
-const beforeNoTarget = new Set(['for', 'key', 'do', 'then', 'on', 'of', 'before', 'after', 'or'])
+/** FOR UPDATE, FOR NO KEY UPDATE, ON UPDATE. DO UPDATE SET and THEN UPDATE SET, of INSERT and MERGE, name no table. */
+const beforeNoTarget = new Set(['for', 'key', 'on'])
 
 /** The columns between SET and what follows; `undefined` where that is not plain. */
 function columnsSetAt(tokens: readonly Token[], target: number): string[] | undefined {

@@ -297,4 +297,89 @@ describe('what is dropped where rows are told apart by constants', () => {
     cache.invalidateTables(['plain'])
     expect(cache.explain(['one']).state).toBe('absent')
   })
+
+  const one =
+    (table: string, column = 'id', value: unknown = 1) =>
+    () =>
+      observed.selectFrom(`${table} as t`).selectAll().where(`t.${column}`, '=', value)
+  it.each<[string, () => Any, () => Any]>([
+    [
+      'a row that a trigger moves there before it is written',
+      one('moved', 'k', 0),
+      () => observed.updateTable('moved').set({ v: 9 }).where('k', '=', 3),
+    ],
+    [
+      'a row that is deleted along with another of its table',
+      one('tree', 'id', 2),
+      () => observed.deleteFrom('tree').where('id', '=', 1),
+    ],
+    [
+      'a row that a trigger writes after another',
+      one('echoed', 'id', 2),
+      () => observed.updateTable('echoed').set({ v: 9 }).where('id', '=', 1),
+    ],
+    [
+      'a query that looks at its table twice',
+      () =>
+        one('plain')().where((eb: Any) =>
+          eb.exists(eb.selectFrom('plain as o').select('o.id').where('o.v', '=', 9)),
+        ),
+      () => observed.updateTable('plain').set({ v: 9 }).where('id', '=', 2),
+    ],
+    [
+      'a query of a CTE with the name of its table',
+      () =>
+        observed
+          .with('plain', (d: Any) => d.selectFrom('plain').select(['k as id', 'v']))
+          .selectFrom('plain')
+          .selectAll()
+          .where('id', '=', 1),
+      () => observed.updateTable('plain').set({ v: 9 }).where('id', '=', 2),
+    ],
+    [
+      'the same uuid in other letters',
+      one('plain', 'u', uuidOf(1)),
+      () => observed.updateTable('plain').set({ v: 9 }).where('u', '=', uuidOf(1, true)),
+    ],
+    [
+      'the same number in other digits',
+      one('plain', 'k', 1),
+      () => observed.updateTable('plain').set({ v: 9 }).where('k', '=', '01'),
+    ],
+    [
+      'rows that a change of what they refer to moves',
+      one('child', 'k', 4),
+      () => observed.updateTable('plain').set({ id: 4 }).where('id', '=', 1),
+    ],
+    [
+      'a column that is made of another',
+      one('computed', 'doubled', 8),
+      () => observed.updateTable('computed').set({ k: 4 }).where('doubled', '=', 2),
+    ],
+    [
+      'one condition or the other',
+      () =>
+        observed
+          .selectFrom('plain')
+          .selectAll()
+          .where((eb: Any) => eb.or([eb('id', '=', 1), eb('v', '=', 9)])),
+      () => observed.updateTable('plain').set({ v: 9 }).where('id', '=', 2),
+    ],
+  ])('is, beyond the constants: %s', async (_, query, change) => {
+    await truth.query(`truncate ${tables.join(', ')}`)
+    await truth.query(`
+      insert into plain values (1, 1, '${uuidOf(1)}', 1), (2, 1, '${uuidOf(2)}', 1);
+      insert into computed values (1, 1, '${uuidOf(1)}', 1);
+      insert into tree values (1, 1, '${uuidOf(1)}', null), (2, 2, '${uuidOf(2)}', 1);
+      insert into child values (1, 1, '${uuidOf(1)}', 1);
+      alter table moved disable trigger move; insert into moved values (1, 3, '${uuidOf(1)}', 1); alter table moved enable trigger move;
+      insert into echoed values (1, 1, '${uuidOf(1)}', 1), (2, 1, '${uuidOf(1)}', 1)`)
+    const result = cachedQuery({ cache, keyOf: () => ['beyond'] })(async () =>
+      inOrder(await query().execute()),
+    )
+    cache.clear()
+    const before = await result()
+    await change().execute()
+    expect(await result()).not.toBe(before)
+  })
 })
