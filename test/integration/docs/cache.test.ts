@@ -1,4 +1,6 @@
+import { Kysely } from 'kysely'
 import { cachedQuery, escapeSegment, queryCache } from 'millrace'
+import { observedPostgres } from 'millrace/kysely'
 import type { Pool } from 'pg'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { useDatabase } from '../../helpers/database.ts'
@@ -14,6 +16,9 @@ const database = useDatabase({
   },
 })
 
+interface DB {
+  flights: { id: number; source: string; pilot_id: string }
+}
 interface Range {
   from: number
   to: number
@@ -136,5 +141,33 @@ describe('the examples of docs/cache.md', () => {
     )
     expect([await found(99), await found(99)]).toEqual([[], []])
     expect(cache.explain(['found', 99]).state).toBe('absent')
+  })
+
+  it('of tables run', async () => {
+    const tracker = queryCache({ name: 'live' })
+    const db = new Kysely<DB>({ dialect: observedPostgres({ pool, observers: [tracker.observer()] }) })
+
+    const live = cachedQuery({ cache: tracker, key: 'live' })(async (pilotId: string) =>
+      db
+        .selectFrom('flights')
+        .select('id')
+        .where('pilot_id', '=', pilotId)
+        .where('source', '=', 'live')
+        .execute(),
+    )
+    await live('p:1') // asks the database
+    await db.transaction().execute(async (trx) => {
+      await trx.updateTable('flights').set({ source: 'upload' }).where('id', '=', 4).execute()
+    }) // the commit drops it, before it returns
+    await live('p:1') // asks again
+    expect(tracker.stats()).toMatchObject({ loads: 2, hits: 0, invalidations: 1 })
+    expect(await live('p:1')).not.toContainEqual({ id: 4 })
+
+    const strict = tracker.observer({
+      functions: { note_change: { writes: ['changes'] } },
+      onUnknownTables: 'refuse',
+    })
+    expect(strict.before).toBeTypeOf('function')
+    tracker.close()
   })
 })
