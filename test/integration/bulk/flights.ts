@@ -12,7 +12,7 @@ export interface Flight {
 /** The key of `flights`. */
 export const key = ['callsign', 'cid'] as const
 
-/** Makes `flights`, with triggers that write down what happens to it. */
+/** Makes `flights`. */
 export async function makeFlights(pool: pg.Pool): Promise<void> {
   await pool.query(`create table flights (
     callsign text, cid int, speed int default 7, route text, last_updated timestamptz,
