@@ -1,4 +1,6 @@
 import { MillraceError } from '../core/errors.ts'
+import type { QueryPlan } from './plan.ts'
+import type { PlanFault } from './plan-gate.ts'
 
 const primitive = 'queryGuard'
 
@@ -118,6 +120,33 @@ export class UnboundedQueryError extends QueryGuardError {
       source,
     )
     this.why = why
+    this.caller = caller
+  }
+}
+
+/** The plan of a statement is not good enough; it was not sent. Code `MILLRACE_PLAN_REFUSED`. */
+export class PlanRefusedError extends QueryGuardError {
+  override readonly name = 'PlanRefusedError'
+  /** What is wrong with it. */
+  declare readonly why: string
+  /** Its plan, without the values in its conditions. Not enumerable. */
+  declare readonly plan: QueryPlan
+  declare readonly caller: string | undefined
+
+  constructor(
+    instance: string,
+    source: StatementSource,
+    { why, plan }: PlanFault,
+    caller: string | undefined,
+  ) {
+    super(
+      'MILLRACE_PLAN_REFUSED',
+      `the plan of a statement is refused: ${why}${at(caller)}; the error's plan shows where an index is missing`,
+      instance,
+      source,
+    )
+    this.why = why
+    Object.defineProperty(this, 'plan', { value: plan, enumerable: false })
     this.caller = caller
   }
 }

@@ -1,4 +1,5 @@
 import type { Budget } from './errors.ts'
+import type { QueryPlan } from './plan.ts'
 
 /** A statement as events tell it. */
 interface Told {
@@ -33,6 +34,24 @@ export interface GuardEvents extends Record<string, object> {
   /** A SELECT that nothing bounds, or one that locks its rows and would have been capped. */
   'guard:unbounded': Told & {
     readonly why: string
+    readonly caller: string | undefined
+    readonly refused: boolean
+  }
+  /** A statement took longer than `slowQueries.overMs`. */
+  'guard:slow': Told & {
+    /** Of each parameter what may be told. */
+    readonly parameters: readonly unknown[]
+    readonly durationMs: number
+    readonly rowCount: number
+    readonly failed: boolean
+    readonly caller: string | undefined
+    /** By choice; `undefined` where it could not be had, or was told less than a minute ago. */
+    readonly plan: QueryPlan | undefined
+  }
+  /** The plan of a statement that was not seen before is not good enough. */
+  'guard:plan': Told & {
+    readonly why: string
+    readonly plan: QueryPlan
     readonly caller: string | undefined
     readonly refused: boolean
   }

@@ -2,11 +2,14 @@ export {
   type Budget,
   BudgetExceededError,
   NPlusOneError,
+  PlanRefusedError,
   QueryGuardError,
   TooManyRowsError,
   UnboundedQueryError,
 } from './errors.ts'
 export type { GuardEvents, Repeated, ScopeReport } from './events.ts'
+export type { QueryPlan } from './plan.ts'
+export type { PlanOptions } from './plan-gate.ts'
 export {
   type GuardScope,
   type GuardStats,
@@ -15,3 +18,4 @@ export {
   queryGuard,
 } from './query-guard.ts'
 export type { GuardRules } from './settings.ts'
+export type { SlowQueryOptions } from './slow-log.ts'

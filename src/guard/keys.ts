@@ -1,4 +1,5 @@
 import type { ObservedConnection } from '../core/seam/observer.ts'
+import { askAhead } from './aside.ts'
 
 /** What the decision has to know of a database. */
 export interface Catalog {
@@ -111,7 +112,8 @@ export class Catalogs {
     const readAt = this.#now()
     let text: string
     try {
-      text = await readIn(connection)
+      const [row] = await askAhead(connection, () => connection.query(catalogSql))
+      text = (row as { readonly catalog: string } | undefined)?.catalog ?? '{}'
     } catch {
       return undefined
     }
@@ -123,19 +125,5 @@ export class Catalogs {
     }
     this.#known.set(connection, { catalog, readAt })
     return catalog
-  }
-}
-
-/** A failure must not fail the transaction of the statement that waits. */
-async function readIn(connection: ObservedConnection): Promise<string> {
-  const inTransaction = connection.transaction !== undefined
-  if (inTransaction) await connection.query('savepoint millrace_guard')
-  try {
-    const [row] = (await connection.query(catalogSql)) as readonly { readonly catalog: string }[]
-    if (inTransaction) await connection.query('release savepoint millrace_guard')
-    return row?.catalog ?? '{}'
-  } catch (error) {
-    if (inTransaction) await connection.query('rollback to savepoint millrace_guard')
-    throw error
   }
 }

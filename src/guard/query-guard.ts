@@ -2,21 +2,36 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { type Clock, systemClock } from '../core/clock.ts'
 import { InvalidArgumentError } from '../core/errors.ts'
 import { type EventOf, Events, type Listener } from '../core/events.ts'
+import { isPgPool, type PgPool } from '../core/pg.ts'
 import type { Observer, Statement, StatementOutcome } from '../core/seam/observer.ts'
-import { checkOptions, describe, rules } from '../core/validate.ts'
-import { changesSchema, limitStatement, locksRows } from './bounds.ts'
+import { checkOptions, checkValue, describe, oneOf, rules } from '../core/validate.ts'
+import { limitStatement } from './bounds.ts'
 import { callerOf, type Stack, takeStack } from './caller.ts'
-import { type Budget, BudgetExceededError, NPlusOneError, UnboundedQueryError } from './errors.ts'
+import { type Budget, BudgetExceededError, NPlusOneError, PlanRefusedError } from './errors.ts'
 import type { GuardEvents, ScopeReport } from './events.ts'
-import { Catalogs } from './keys.ts'
-import { type MostRows, mostRowsOf } from './most-rows.ts'
+import type { Ask } from './plan.ts'
+import { PlanGate, type PlanOptions } from './plan-gate.ts'
 import { openScope, Scope } from './scope.ts'
 import { type GuardRules, ruleChecks, type Settings, settingsOf } from './settings.ts'
+import { SlowLog, type SlowQueryOptions } from './slow-log.ts'
+import { UnboundedCheck } from './unbounded.ts'
 
 /** The options of `queryGuard`. Nothing is on that is not asked for. */
 export interface QueryGuardOptions extends GuardRules {
   /** Stands in messages, events and metrics. Default `default`. */
   readonly name?: string | undefined
+  /** Statements that take long are told: `guard:slow`. */
+  readonly slowQueries?: SlowQueryOptions | undefined
+  /**
+   * The plan of each statement that was not seen before is looked at by EXPLAIN, before it is sent. It costs a round
+   * trip or two for each new statement, so it is for tests and staging.
+   */
+  readonly plans?: PlanOptions | undefined
+  /**
+   * A pool for EXPLAIN where the connection of the statement is not to be had: for `slowQueries.plan`, and for `plans` of
+   * `pool.query`, which has no connection yet.
+   */
+  readonly explainOn?: PgPool | undefined
   /** Where the time of a scope comes from. Default the system's. */
   readonly clock?: Clock | undefined
 }
@@ -39,6 +54,10 @@ export interface GuardStats {
   readonly tooManyRows: number
   /** SELECTs that nothing bounds, as far as `onUnbounded` has them looked at. */
   readonly unbounded: number
+  /** Statements that took longer than `slowQueries.overMs`. */
+  readonly slow: number
+  /** Statements whose plan was not good enough. */
+  readonly plans: number
   /** Statements that ran when their scope had ended. */
   readonly escaped: number
 }
@@ -81,7 +100,15 @@ export interface QueryGuard extends Observer {
  * @throws InvalidArgumentError `queryGuard: maxRows must be a positive integer or false, got 0`
  */
 export function queryGuard(options: QueryGuardOptions = {}): QueryGuard {
-  checkOptions('queryGuard', options, { name: rules.text, clock: rules.object, ...ruleChecks })
+  checkOptions('queryGuard', options, {
+    name: rules.text,
+    clock: rules.object,
+    slowQueries: rules.object,
+    plans: rules.object,
+    explainOn: { expected: 'a pg.Pool', holds: isPgPool },
+    ...ruleChecks,
+  })
+  checkParts(options)
   return new Guard(options)
 }
 
@@ -100,9 +127,16 @@ class Guard implements QueryGuard {
     budgetsExceeded: 0,
     tooManyRows: 0,
     unbounded: 0,
+    slow: 0,
+    plans: 0,
     escaped: 0,
   }
-  #catalogs: Catalogs | undefined
+  readonly #now = () => this.#clock.now()
+  readonly #slow: SlowLog | undefined
+  readonly #gate: PlanGate | undefined
+  /** Where the guard's own statements run, which it does not look at. */
+  readonly #aside: Scope
+  #unbounded: UnboundedCheck | undefined
   #warned = false
 
   constructor(options: QueryGuardOptions) {
@@ -111,6 +145,17 @@ class Guard implements QueryGuard {
     this.#clock = clock
     this.#settings = settingsOf('queryGuard', options)
     this.#events = new Events('guard', name)
+    this.#aside = new Scope('aside', this.#settings, undefined, 0)
+    const { slowQueries, plans, explainOn } = options
+    const ask: Ask | undefined =
+      explainOn === undefined
+        ? undefined
+        : async (text, values) =>
+            (await this.#scopes.run(this.#aside, () => explainOn.query(text, values))).rows
+    if (slowQueries !== undefined) {
+      this.#slow = new SlowLog(slowQueries, ask, this.#now, (event) => this.#events.emit('guard:slow', event))
+    }
+    if (plans !== undefined) this.#gate = new PlanGate(plans, ask)
   }
 
   async scope<T>(
@@ -163,26 +208,36 @@ class Guard implements QueryGuard {
 
   before(statement: Statement): void | Promise<void> {
     if (statement.control !== undefined) return
+    const store = this.#scopes.getStore()
+    if (store === this.#aside) return
     this.#counters.statements += 1
-    const scope = this.#scopeOf(statement)
+    const scope = store === undefined || store.open ? store : this.#escaped(store, statement)
+    let bounded: void | Promise<void>
     try {
       for (let each = scope; each !== undefined; each = each.outer) {
         if (each.open) this.#enter(each, statement)
       }
+      bounded = this.#bound(statement, scope)
     } catch (error) {
       this.#counters.refused += 1
       throw error
     }
-    return this.#bound(statement, scope?.settings ?? this.#settings, scope?.name)
+    this.#slow?.before(statement)
+    const planned = this.#gate?.isNew(statement) === true
+    if (bounded === undefined && !planned) return
+    return this.#finish(statement, scope, bounded, planned ? takeStack() : undefined)
   }
 
   after(statement: Statement, outcome: StatementOutcome): void {
     if (statement.control !== undefined) return
-    const scope = openScope(this.#scopes.getStore())
+    const store = this.#scopes.getStore()
+    if (store === this.#aside) return
+    const scope = openScope(store)
     for (let each = scope; each !== undefined; each = each.outer) {
       if (each.open) this.#leave(each, statement, outcome)
     }
-    if (this.#catalogs !== undefined && changesSchema(statement)) this.#catalogs.outdate()
+    this.#unbounded?.after(statement)
+    if (this.#slow?.after(statement, outcome, scope?.name) === true) this.#counters.slow += 1
     const { maxRows, onTooManyRows } = scope?.settings ?? this.#settings
     if (maxRows === undefined || statement.streamed) return
     if (!outcome.truncated && outcome.rowCount <= maxRows) return
@@ -196,75 +251,56 @@ class Guard implements QueryGuard {
     })
   }
 
-  #bound(statement: Statement, settings: Settings, scope: string | undefined): void | Promise<void> {
+  /** Bounds a statement, or refuses it. */
+  #bound(statement: Statement, scope: Scope | undefined): void | Promise<void> {
+    const settings = scope?.settings ?? this.#settings
     const { maxRows, onTooManyRows, onUnbounded } = settings
-    const cap = onTooManyRows === 'report' ? undefined : maxRows
-    const { node, connection } = statement
-    if (onUnbounded === undefined || node?.kind !== 'SelectQueryNode' || statement.streamed) {
-      this.#limit(statement, settings, scope, cap)
-      return
+    let cap: number | undefined | Promise<number | undefined> =
+      onTooManyRows === 'report' ? undefined : maxRows
+    if (onUnbounded !== undefined && statement.node?.kind === 'SelectQueryNode' && !statement.streamed) {
+      this.#unbounded ??= new UnboundedCheck(this.name, this.#now, (event) => {
+        this.#counters.unbounded += 1
+        this.#events.emit('guard:unbounded', event)
+      })
+      cap = this.#unbounded.capOf({ statement, settings, scope: scope?.name, cap })
     }
-    this.#catalogs ??= new Catalogs(() => this.#clock.now())
-    const most = mostRowsOf(node, connection === undefined ? undefined : this.#catalogs.of(connection))
-    if (connection === undefined || most.rows <= (maxRows ?? Number.MAX_VALUE) || most.known) {
-      this.#limit(statement, settings, scope, this.#judge(statement, settings, scope, most, cap, takeStack))
-      return
+    const limit = (most: number | undefined) => {
+      if (!limitStatement(this.name, settings, scope?.name, statement, most)) this.#warn()
     }
-    const stack = takeStack()
-    return this.#catalogs.read(connection).then((catalog) => {
-      const known = mostRowsOf(node, catalog)
-      this.#limit(
-        statement,
-        settings,
-        scope,
-        this.#judge(statement, settings, scope, known, cap, () => stack),
-      )
-    })
+    if (typeof cap === 'object') return cap.then(limit)
+    limit(cap)
   }
 
-  #limit(statement: Statement, settings: Settings, scope: string | undefined, cap: number | undefined): void {
-    if (!limitStatement(this.name, settings, scope, statement, cap)) this.#warn()
-  }
-
-  /** @returns how many rows it is to be capped at, if any */
-  #judge(
-    { node, text }: Statement,
-    { maxRows, onUnbounded }: Settings,
-    scope: string | undefined,
-    most: MostRows,
-    cap: number | undefined,
-    stack: () => Stack,
-  ): number | undefined {
-    if (most.rows <= (maxRows ?? Number.MAX_VALUE)) return undefined
-    const unbounded = most.rows === Number.POSITIVE_INFINITY && most.sure
-    const locks = locksRows(node)
-    const refused =
-      onUnbounded !== 'report' && ((unbounded && onUnbounded === 'throw') || (locks && cap !== undefined))
-    if (unbounded || refused) {
-      const caller = callerOf(stack())
-      const reason = most.why === '' ? `its LIMIT is ${most.rows}, maxRows is ${maxRows}` : most.why
-      const why = locks ? `${reason}; it locks its rows, so it is not capped` : reason
-      this.#counters.unbounded += 1
-      this.#events.emit('guard:unbounded', { scope, text, why, caller, refused })
-      if (refused) {
-        this.#counters.refused += 1
-        throw new UnboundedQueryError(this.name, { scope, text }, why, caller)
-      }
+  /** What of `before` has to wait for the database. */
+  async #finish(
+    statement: Statement,
+    scope: Scope | undefined,
+    bounded: void | Promise<void>,
+    stack: Stack | undefined,
+  ): Promise<void> {
+    try {
+      await bounded
+      if (stack === undefined) return
+      const fault = await this.#gate?.look(statement)
+      if (fault === undefined) return
+      const caller = callerOf(stack)
+      const source = { scope: scope?.name, text: statement.text }
+      const refused = this.#gate?.refuses === true
+      this.#counters.plans += 1
+      this.#events.emit('guard:plan', { ...source, ...fault, caller, refused })
+      if (refused) throw new PlanRefusedError(this.name, source, fault, caller)
+    } catch (error) {
+      this.#counters.refused += 1
+      throw error
     }
-    return locks ? undefined : cap
   }
 
-  /** Which scope a statement counts for: what outlives its scope counts for the next around it that has not ended. */
-  #scopeOf(statement: Statement): Scope | undefined {
-    const scope = this.#scopes.getStore()
-    if (scope === undefined || scope.open) return scope
+  /** What outlives its scope counts for the next around it that has not ended. */
+  #escaped(scope: Scope, { text }: Statement): Scope | undefined {
     this.#counters.escaped += 1
-    if (!scope.toldEscaped) {
+    if (!scope.toldEscaped && this.#events.listening) {
       scope.toldEscaped = true
-      const { text } = statement
-      if (this.#events.listening) {
-        this.#events.emit('guard:escaped', { scope: scope.name, text, caller: callerOf(takeStack()) })
-      }
+      this.#events.emit('guard:escaped', { scope: scope.name, text, caller: callerOf(takeStack()) })
     }
     return openScope(scope)
   }
@@ -356,6 +392,30 @@ class Guard implements QueryGuard {
       `query guard "${this.name}": maxRows and statementTimeoutMs are not kept here, the protocol is out of reach; use observedPostgres({ pool, observers }), or observe(pool, observers)`,
       { code: 'MILLRACE_GUARD_OUT_OF_REACH' },
     )
+  }
+}
+
+function checkParts({ slowQueries, plans, explainOn }: QueryGuardOptions): void {
+  if (slowQueries !== undefined) {
+    checkOptions<SlowQueryOptions>('queryGuard: slowQueries', slowQueries, {
+      overMs: rules.nonNegativeMs,
+      caller: rules.boolean,
+      plan: rules.boolean,
+      redact: rules.function,
+    })
+    checkValue('queryGuard: slowQueries', 'overMs', slowQueries.overMs, rules.nonNegativeMs)
+    if (slowQueries.plan === true && explainOn === undefined) {
+      throw new InvalidArgumentError('queryGuard', 'slowQueries.plan needs explainOn')
+    }
+  }
+  if (plans === undefined) return
+  checkOptions<PlanOptions>('queryGuard: plans', plans, {
+    maxCost: rules.positiveInteger,
+    maxSeqScanRows: rules.positiveInteger,
+    onPlan: oneOf('throw', 'report'),
+  })
+  if (plans.maxCost === undefined && plans.maxSeqScanRows === undefined) {
+    throw new InvalidArgumentError('queryGuard', 'plans needs maxCost or maxSeqScanRows')
   }
 }
 

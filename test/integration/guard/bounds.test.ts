@@ -1,7 +1,6 @@
 import { Kysely, PostgresDialect, sql } from 'kysely'
-import { observe, unobserve } from 'millrace'
 import { queryGuard, TooManyRowsError } from 'millrace/guard'
-import { observedPostgres } from 'millrace/kysely'
+import { observe, observedPostgres, unobserve } from 'millrace/kysely'
 import type pg from 'pg'
 import Cursor from 'pg-cursor'
 import { afterEach, describe, expect, test } from 'vitest'

@@ -1,10 +1,8 @@
 import { Kysely, PostgresDialect, sql } from 'kysely'
-import { observe } from 'millrace'
 import { type GuardEvents, NPlusOneError, type QueryGuardOptions, queryGuard } from 'millrace/guard'
-import { observedPostgres } from 'millrace/kysely'
+import { observe, observedPostgres, unobserve } from 'millrace/kysely'
 import type pg from 'pg'
 import { describe, expect, test } from 'vitest'
-import { unobserve } from '../../../src/core/seam/observe.ts'
 import { useDatabase } from '../../helpers/database.ts'
 
 interface DB {

@@ -318,6 +318,14 @@ describe('abuse', () => {
         { mayRepeat: [''] },
         'queryGuard: mayRepeat must be an array of strings and regular expressions, got an array of 1',
       ],
+      [{ plans: {} }, 'queryGuard: plans needs maxCost or maxSeqScanRows'],
+      [{ plans: { maxCost: 0 } }, 'queryGuard: plans: maxCost must be a positive integer, got 0'],
+      [
+        { slowQueries: {} },
+        'queryGuard: slowQueries: overMs must be a number of milliseconds of 0 or more, got undefined',
+      ],
+      [{ slowQueries: { overMs: 1, plan: true } }, 'queryGuard: slowQueries.plan needs explainOn'],
+      [{ explainOn: {} }, 'queryGuard: explainOn must be a pg.Pool, got an object'],
       [{ name: '' }, 'queryGuard: name must be a string that is not empty, got ""'],
     ] as const
     for (const [options, message] of cases) expect(() => queryGuard(options as object)).toThrow(message)
