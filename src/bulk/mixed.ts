@@ -1,8 +1,9 @@
 import { isRowFault } from './faults.ts'
+import { sharedKeysText } from './questions-sql.ts'
 import { type KeyedRow, roundsOf } from './rounds.ts'
+import type { Source } from './rows-sql.ts'
 import type { Result, Sql } from './session.ts'
 import type { Shape } from './shape.ts'
-import { type Source, sharedKeysText } from './sql.ts'
 import { RowsStep, type Step } from './step.ts'
 
 /**

@@ -1,7 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto'
+import type { Source } from './rows-sql.ts'
 import type { Sql } from './session.ts'
 import type { Shape } from './shape.ts'
-import { deleteText, insertText, type Source, takesMark, updateText, upsertText } from './sql.ts'
+import { deleteText, insertText, takesMark, updateText, upsertText } from './sql.ts'
 
 /** The statement that writes the rows of a source. Of one `variant` the text is always the same, and is kept. */
 export function writing(shape: Shape, variant: string, source: Source, values: readonly unknown[]): Sql {

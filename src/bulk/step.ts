@@ -1,8 +1,8 @@
 import { type Counts, countsOf } from './counts.ts'
 import { ArrayRows, ByteSink, type EncodedRows } from './encode/index.ts'
+import { columnless, type Source, single, unnested } from './rows-sql.ts'
 import type { Result, Session, Sql } from './session.ts'
 import type { Shape } from './shape.ts'
-import { columnless, type Source, single, unnested } from './sql.ts'
 import { writing } from './statement.ts'
 
 /** Rows of one shape that are written by one statement, or by several that write parts of them. */

@@ -1,8 +1,8 @@
 import type { Retry } from '../core/retry.ts'
 import { type BadRow, BulkRejectedError, BulkRowError } from './errors.ts'
 import { columnOf, isKeyTwice, isRowFault, sqlstateOf } from './faults.ts'
+import { invalidTextsText, outsiderText } from './questions-sql.ts'
 import type { Result, Session, Target } from './session.ts'
-import { invalidTextsText, outsiderText } from './sql.ts'
 import { ask, type Question, type Step } from './step.ts'
 import type { Tally } from './tally.ts'
 
