@@ -115,7 +115,7 @@ export const list = (names: readonly string[], prefix = ''): string =>
 
 /**
  * The key as it is sorted by. In the collation of the database texts are equal just where their bytes are, so that these
- * give an order as good as any, and compare several times faster than by the rules of a language.
+ * give an order as good as any, and compare faster than by the rules of a language.
  */
 export const sortKeysOf = ({ columns }: Shape, prefix = ''): string =>
   columns
