@@ -37,7 +37,7 @@ export async function cancelRunning(
  * @returns when the server has dealt with the request, or cannot be reached: from then on it can hit no later statement
  * @see https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
  */
-export function requestCancel(pool: PoolParts, client: PooledClient, clock: Clock): Promise<boolean> {
+function requestCancel(pool: PoolParts, client: PooledClient, clock: Clock): Promise<boolean> {
   const { processID, secretKey, host, port } = client
   if (typeof processID !== 'number' || typeof secretKey !== 'number') return Promise.resolve(false)
   const { connection, ssl } = new pool.Client(pool.options)
