@@ -6,6 +6,8 @@ import { formatCount, formatMs, formatRatio, type Row, type StatusLine } from '.
 interface Health {
   readonly statements: number
   readonly cache: { readonly hits: number; readonly staleHits: number; readonly misses: number }
+  /** Of one that runs under a guard. */
+  readonly guard?: { readonly nPlusOnes: number }
 }
 
 /**
@@ -25,6 +27,9 @@ export async function getJson<T>(url: string): Promise<T> {
 
 /** The columns of what `measureRow` gives. */
 export const columns = ['', 'users', 'requests', 'statements', 'p50', 'p99', 'requests/s', 'hits']
+
+/** And for a service under a guard: the statements that it found repeated in a request. */
+export const guardedColumns = [...columns, 'N+1']
 
 /** A load as a row of a table. */
 export interface MeasuredRow {
@@ -60,6 +65,7 @@ export async function measureRow(
     p99: formatMs(measured.p99Ms),
     'requests/s': requestsPerSecond < 10 ? requestsPerSecond.toFixed(1) : requestsPerSecond,
     hits: reads === 0 ? undefined : formatRatio(hits / reads),
+    'N+1': (after.guard?.nPlusOnes ?? 0) - (before.guard?.nPlusOnes ?? 0) || undefined,
   }
   return { row, measured }
 }

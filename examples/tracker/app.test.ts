@@ -1,3 +1,4 @@
+import type { GuardEvents } from 'millrace/guard'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { createTracker } from './app.ts'
@@ -340,6 +341,53 @@ describe('the old endpoint', () => {
         }))
         .sort((a, b) => a.pilot_id.localeCompare(b.pilot_id))
     expect(inOrder(byLateral)).toEqual(inOrder(byUsers))
+  })
+})
+
+describe('the guard', () => {
+  /** What it tells while `work` runs. */
+  async function told<T extends keyof GuardEvents & string>(
+    type: T,
+    work: () => Promise<unknown>,
+  ): Promise<GuardEvents[T][]> {
+    const events: GuardEvents[T][] = []
+    const stop = http.tracker.guard.on(type, (event) => events.push(event))
+    await work()
+    stop()
+    return events
+  }
+
+  test('finds the two statements that the old endpoint sends again and again, and their lines', async () => {
+    for (let day = 10; day < 16; day++) await http.addFlight(hour('ann', `${day} 09:00`))
+    const users = () => http.get<Users>(`/tracking/live/users?${august}`)
+    const found = await told('guard:nPlusOne', users)
+    expect(found).toMatchObject([
+      { scope: 'the old endpoint', count: 5, text: expect.stringMatching(/"track_points".* asc limit/) },
+      { scope: 'the old endpoint', count: 5, text: expect.stringMatching(/"track_points".* desc limit/) },
+    ])
+    const lines = found.map(({ caller }) => caller)
+    expect(new Set(lines).size).toBe(2)
+    for (const line of lines) expect(line).toMatch(/^loadUsers \(.*naive\.ts:\d+:\d+\)$/)
+
+    const [ended] = await told('guard:scope', users)
+    expect(ended).toMatchObject({ queries: 1 + 2 * 6, repeated: [{ count: 6 }, { count: 6 }] })
+  })
+
+  test('lets the page ask one statement, and counts none where the cache knows', async () => {
+    await http.addFlight(hour('ann', '10 09:00'))
+    const scopes = await told('guard:scope', async () => {
+      for (let count = 0; count < 2; count++) {
+        await getSummary()
+        await getFlights('ann')
+      }
+    })
+    expect(scopes.map(({ scope, queries }) => [scope, queries])).toEqual([
+      ['the list of pilots', 1],
+      ["a pilot's flights", 1],
+      ['the list of pilots', 0],
+      ["a pilot's flights", 0],
+    ])
+    expect(http.tracker.guard.stats()).toMatchObject({ refused: 0, nPlusOnes: 0, unbounded: 0, escaped: 0 })
   })
 })
 

@@ -1,7 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import { Kysely } from 'kysely'
 import { cachedQuery, escapeSegment, isCommitUncertain, limiter, queryCache } from 'millrace'
-import { observedPostgres } from 'millrace/kysely'
+import { type GuardRules, type QueryGuard, queryGuard } from 'millrace/guard'
+import { type Observer, observedPostgres } from 'millrace/kysely'
 import { poolMonitor } from 'millrace/pool'
 import type { Pool } from 'pg'
 import { servePage } from '../shared/page.ts'
@@ -25,6 +26,7 @@ export interface TrackerOptions {
 export interface Tracker {
   readonly app: FastifyInstance
   readonly cache: ReturnType<typeof queryCache>
+  readonly guard: QueryGuard
   /** Statements sent to the database so far. */
   statements(): number
 }
@@ -33,9 +35,22 @@ type Query = { Querystring: Record<string, unknown> }
 type PilotPath = { Params: { pilot_id: string } }
 
 /** The tracker's tables, through a pool. */
-export function openDatabase(pool: Pool, onStatement: () => void = () => undefined): Kysely<TrackerTables> {
+export function openDatabase(
+  pool: Pool,
+  onStatement: () => void = () => undefined,
+  observers: readonly Observer[] = [],
+): Kysely<TrackerTables> {
   // With no observer, it still marks the errors of a COMMIT that nobody can tell the end of.
-  return new Kysely<TrackerTables>({ dialect: observedPostgres({ pool, observers: [] }), log: onStatement })
+  return new Kysely<TrackerTables>({ dialect: observedPostgres({ pool, observers }), log: onStatement })
+}
+
+/** What a request of the page may do: it has one statement to ask if the cache does not know, and that is bounded. */
+const page: GuardRules = {
+  maxQueries: 1,
+  maxRows: 100,
+  onUnbounded: 'throw',
+  onNPlusOne: 'throw',
+  statementTimeoutMs: 10_000,
 }
 
 /** While the database is away the page shows what it showed before, for a quarter of an hour. */
@@ -44,9 +59,11 @@ const steady = { staleIfErrorMs: 900_000, softTimeoutMs: 1_000 }
 /** The tracker's service; the pool stays the caller's to end. */
 export function createTracker({ pool, race, report = console.error }: TrackerOptions): Tracker {
   let statements = 0
-  const db = openDatabase(pool, () => {
+  const guard = queryGuard({ name: 'tracker', nPlusOne: 5 })
+  const onStatement = () => {
     statements += 1
-  })
+  }
+  const db = openDatabase(pool, onStatement, [guard])
   const monitor = poolMonitor(pool, { name: 'tracker', protect: true })
   const cache = queryCache({ name: 'tracker', maxEntries: 5_000, ttlMs: 30_000, pool })
   // Devices that all come back at once do not take the last connection from who looks at the page.
@@ -91,9 +108,10 @@ export function createTracker({ pool, race, report = console.error }: TrackerOpt
     }
   }
 
-  const getSummary = ({ range, source }: Filter) => summary(range, source)
+  const getSummary = ({ range, source }: Filter) =>
+    guard.scope('the list of pilots', () => summary(range, source), page)
   const getFlights = (pilotId: unknown, { range, source }: Filter) =>
-    pilotFlights(readPilotId(pilotId), range, source)
+    guard.scope("a pilot's flights", () => pilotFlights(readPilotId(pilotId), range, source), page)
 
   app.get<Query>('/tracking/live/summary', ({ query }) => getSummary(readFilter(query)))
   app.get<Query & PilotPath>('/tracking/live/pilot/:pilot_id/flights', ({ params, query }) =>
@@ -107,7 +125,7 @@ export function createTracker({ pool, race, report = console.error }: TrackerOpt
 
   app.get<Query>('/tracking/live/users', ({ query }) => {
     const { range, source } = readFilter(query)
-    return loadUsers(db, race.id, range, source)
+    return guard.scope('the old endpoint', () => loadUsers(db, race.id, range, source))
   })
   app.get<Query>('/tracking/live/users-by-lateral', ({ query }) => {
     const { range, source } = readFilter(query)
@@ -139,10 +157,11 @@ export function createTracker({ pool, race, report = console.error }: TrackerOpt
       cache: cache.stats(),
       pool: monitor.stats(),
       ingest: ingesting.stats(),
+      guard: guard.stats(),
     })
   })
 
   servePage(app, new URL('./page/', import.meta.url), ['index.html', 'style.css', 'page.js', 'icon.svg'])
 
-  return { app, cache, statements: () => statements }
+  return { app, cache, guard, statements: () => statements }
 }

@@ -37,6 +37,14 @@ test('the demo counts two statements a flight before, and one for everybody afte
   expect(rows('everything, 1 statement (LATERAL)')[0]?.slice(users, statements + 1)).toEqual(['1', '3', '3'])
   expect(rows('list, cold, many at once')[0]?.slice(users, statements + 1)).toEqual(['50', '50', '1'])
   expect(rows('list, cached')[0]?.[statements]).toBe('0')
+  // Both statements of each request, and of no request of the new page.
+  expect([oldAlone?.at(-1), indexedAlone?.at(-1)]).toEqual(['6', '20'])
+  expect(rows('list, cold')[0]?.at(-1)).toBe('0.0 %')
+  expect(
+    printed
+      .join('\n')
+      .match(/^N\+1 in the old endpoint, .*loadUsers \(examples.tracker.naive\.ts:\d+:\d+\)$/gm),
+  ).toHaveLength(2)
   expect(printed.join('\n')).not.toContain('failed')
   expect(lines.at(-1)).toMatch(/^The page's first request took .* ms; now it takes .* ms/)
   expect(rows('list, cold')[0]?.[requests]).toBe('50')

@@ -1,7 +1,7 @@
 import type { ExampleContext } from '../shared/example.ts'
 import { listen } from '../shared/listen.ts'
 import { type Measured, openMeter } from '../shared/measure.ts'
-import { columns, Measurements } from '../shared/measurements.ts'
+import { guardedColumns, Measurements } from '../shared/measurements.ts'
 import { migrate } from '../shared/migrate.ts'
 import type { Scope } from '../shared/program.ts'
 import { formatTime } from '../shared/requests.ts'
@@ -43,6 +43,10 @@ export async function demo(context: ExampleContext, scale = scaleOf(context)): P
   await seedWithProgress(context, scale)
 
   const tracker = createTracker({ pool, race, report: reportTo(scope) })
+  const found = new Map<string, string>()
+  tracker.guard.on('guard:nPlusOne', ({ scope: request, text, caller = '' }) => {
+    found.set(text, `N+1 in ${request}, at ${nearby(caller)}\n  ${text}`)
+  })
   const origin = await listen(scope, tracker.app, 0)
   const table = new Measurements(await openMeter(scope), line, origin)
 
@@ -64,9 +68,13 @@ export async function demo(context: ExampleContext, scale = scaleOf(context)): P
   table.heading('the new page: the list of pilots, and the flights of one when expanded')
   const { cold, cached } = await measureNewPage(table, tracker, origin)
 
-  context.print(formatTable(columns, table.rows))
+  context.print(formatTable(guardedColumns, table.rows))
+  context.print(`\n${[...found.values()].join('\n')}`)
   context.print(`\n${conclusion(before, cold, cached)}`)
 }
+
+/** A line of this checkout, as an editor finds it. */
+const nearby = (caller: string): string => caller.replace(`${process.cwd()}/`, '')
 
 async function measureNewPage(table: Measurements, tracker: Tracker, origin: string) {
   const season = await readSeason(origin)
