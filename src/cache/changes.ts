@@ -1,3 +1,6 @@
+/** Of more than this, given by hand, it is not told apart which. */
+const MOST_TABLES = 10_000
+
 /**
  * When tables changed last, counted in changes: so that a transaction that looks at the database as it was when
  * the transaction began can be told what it is too late for. Kept only where somebody observes.
@@ -22,6 +25,7 @@ export class Changes {
     if (!this.#kept) return
     this.#count += 1
     for (const table of tables) this.#at.set(table, this.#count)
+    if (this.#at.size > MOST_TABLES) this.noteAny()
   }
 
   /** Any table may have changed. */

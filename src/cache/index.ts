@@ -7,7 +7,7 @@ export {
 export type { CacheEvents } from './engine.ts'
 export { CacheClosedError, LoadCycleError, LoadTimeoutError } from './errors.ts'
 export type { Invalidation } from './journal.ts'
-export { type CacheObserverOptions, UnknownTablesError } from './observer/table-observer.ts'
+export { type CacheObserverOptions, UnknownTablesError } from './observer/unknown.ts'
 export { escapeSegment } from './patterns.ts'
 export type { FreshnessOptions } from './policy.ts'
 export {

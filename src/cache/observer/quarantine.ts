@@ -37,6 +37,17 @@ export class Quarantine {
     )
   }
 
+  /** This process has answered a later statement, so that it is done with what came before; gives what is certain now. */
+  answered(backend: Backend | undefined): readonly Work[] {
+    const isDone = (held: Held) =>
+      backend !== undefined &&
+      held.backend?.pid === backend.pid &&
+      held.backend.startedAt === backend.startedAt
+    const done = this.#held.filter(isDone)
+    if (done.length > 0) this.#held = this.#held.filter((held) => !isDone(held))
+    return done.flatMap(({ work }) => work)
+  }
+
   /** Asks on this connection which processes are gone, and gives what is certain now. */
   async ask(connection: ObservedConnection, now: number): Promise<readonly Work[]> {
     if (now - this.#askedAt < PAUSE_MS) return []

@@ -1,68 +1,22 @@
-import { MillraceError } from '../../core/errors.ts'
-import type { KyselyNode } from '../../core/seam/dialect.ts'
 import type {
   ObservedConnection,
   ObservedTransaction,
   Observer,
   Statement,
   StatementOutcome,
-  StatementTables,
   TransactionEdge,
 } from '../../core/seam/observer.ts'
-import { classifyError } from '../../core/sqlstate.ts'
-import type { Catalog } from '../../core/tables/catalog.ts'
-import { CatalogKeeper } from '../../core/tables/catalog-keeper.ts'
-import { type Effects, effectsOf, effectsOfTables } from '../../core/tables/effects.ts'
+import { isVerdict } from '../../core/seam/verdict.ts'
 import type { Footprint } from '../../core/tables/footprint.ts'
-import { Footprints } from '../../core/tables/footprints.ts'
-import { narrowReads, narrowWrite } from '../../core/tables/narrowing.ts'
 import { ANY_TABLE, dependencyOf, dependencyOnRows, type TableChange, tableOf } from '../dependencies.ts'
 import type { Engine } from '../engine.ts'
 import type { Flight } from '../flight.ts'
 import { currentLoad } from '../load-context.ts'
 import { Quarantine } from './quarantine.ts'
 import { CacheSession, matters } from './session.ts'
+import { TableKnowledge } from './table-knowledge.ts'
+import { type CacheObserverOptions, Complaints } from './unknown.ts'
 import { TransactionWrites, type Work } from './writes.ts'
-
-/** How a cache follows the tables of one database. */
-export interface CacheObserverOptions {
-  /**
-   * What functions read and write that cannot be looked into, by name or `schema.name`; those of triggers, too.
-   *
-   * ```ts
-   * cache.observer({ functions: { audit_changes: { writes: ['audit_log'] } } })
-   * ```
-   */
-  readonly functions?: Readonly<Record<string, StatementTables>> | undefined
-  /**
-   * What is done where nobody can say which tables a statement touches: `'warn'` once, and drop what it may concern
-   * (the default); `'ignore'`, the same without a warning; `'refuse'` the statement with an `UnknownTablesError`.
-   */
-  readonly onUnknownTables?: 'warn' | 'ignore' | 'refuse' | undefined
-}
-
-/** It cannot be said which tables a statement reads or writes, and it was to be refused then. Code `MILLRACE_UNKNOWN_TABLES`. */
-export class UnknownTablesError extends MillraceError {
-  override readonly name = 'UnknownTablesError'
-
-  constructor(cache: string, what: 'reads' | 'writes', reasons: readonly string[]) {
-    super('MILLRACE_UNKNOWN_TABLES', unknownText(cache, what, reasons), {
-      primitive: 'queryCache',
-      instance: cache,
-    })
-  }
-}
-
-function unknownText(cache: string, what: 'reads' | 'writes', reasons: readonly string[]): string {
-  const consequence =
-    what === 'reads'
-      ? 'what is made of it is dropped by every commit that writes'
-      : 'it drops all that depends on tables'
-  return (
-    `query cache "${cache}": it is not known which tables a statement ${what} (${reasons.join('; ')}); ` +
-    `${consequence}. Say them: announce() for a statement, functions for cache.observer, tables for a cached function`
-  )
-}
 
 /** What has been found out of a statement before it is sent. */
 interface Judged {
@@ -86,32 +40,29 @@ interface Judged {
 export class TableObserver implements Observer {
   readonly name: string
   readonly #engine: Engine
-  readonly #functions: Readonly<Record<string, StatementTables>>
-  readonly #onUnknown: 'warn' | 'ignore' | 'refuse'
-  readonly #keeper = new CatalogKeeper()
-  readonly #footprints = new Footprints()
+  readonly #knowledge: TableKnowledge
+  readonly #complaints: Complaints
   readonly #quarantine = new Quarantine()
   readonly #sessions = new WeakMap<ObservedConnection, CacheSession>()
   readonly #transactions = new WeakMap<ObservedTransaction, TransactionWrites>()
   readonly #prepared = new Map<string, readonly Work[]>()
   readonly #judged = new WeakMap<Statement, Judged>()
-  readonly #temporary = new Set<string>()
   /** The settings that applications have made up (`app.tenant`). */
   readonly #ownSettings = new Set<string>()
-  readonly #warned = new Set<string>()
-  #effects = new WeakMap<Footprint, Effects>()
-  #effectsElsewhere = new WeakMap<Footprint, Effects>()
   /** Database, role, search path and settings of connections at rest. */
   #resting: string | undefined
 
   constructor(engine: Engine, options: CacheObserverOptions) {
     this.name = `tables of the cache "${engine.name}"`
     this.#engine = engine
-    this.#functions = options.functions ?? {}
-    this.#onUnknown = options.onUnknownTables ?? 'warn'
+    const knowledge = new TableKnowledge(options.functions ?? {})
+    this.#knowledge = knowledge
+    this.#complaints = new Complaints(engine.name, options.onUnknownTables ?? 'warn')
     engine.changes.keep()
     const others = engine.tablesNamed
-    engine.tablesNamed = (names) => [...new Set([...(others?.(names) ?? names), ...this.#tablesMeant(names)])]
+    engine.tablesNamed = (names) => [
+      ...new Set([...(others?.(names) ?? names), ...knowledge.tablesMeant(names)]),
+    ]
   }
 
   before(statement: Statement): void | Promise<void> {
@@ -132,9 +83,12 @@ export class TableObserver implements Observer {
       if (control.type === 'commitPrepared' && outcome.sent) this.#commitPrepared(control.name ?? '', outcome)
       return
     }
+    const session = connection === undefined ? undefined : this.#sessionOf(connection)
+    if (!this.#quarantine.isEmpty && outcome.sent && !mayStillCommit(outcome.error)) {
+      this.#drop(this.#quarantine.answered(session?.backend))
+    }
     const judged = this.#judged.get(statement)
     if (judged === undefined || !outcome.sent) return
-    const session = connection === undefined ? undefined : this.#sessionOf(connection)
     if (judged.late) this.#judgeLate(statement, session, judged.flight)
     const work = judged.blind ? this.#workOf(statement, session, false) : judged.work
     if (work === undefined) return
@@ -142,7 +96,9 @@ export class TableObserver implements Observer {
     const isOpen = transaction?.state === 'open' || transaction?.state === 'pending'
     if (isOpen) this.#writesOf(transaction).add(work)
     if (isOpen && !statement.script) return
-    if (outcome.uncertain && !isOpen) this.#quarantine.hold([work], session?.backend)
+    if (outcome.uncertain && !outcome.truncated && mayStillCommit(outcome.error)) {
+      this.#quarantine.hold([work], session?.backend)
+    }
     this.#drop([work])
   }
 
@@ -164,7 +120,9 @@ export class TableObserver implements Observer {
         this.#drop(writes.work)
         break
       case 'uncertain':
-        this.#quarantine.hold(writes.work, this.#sessionOf(transaction.connection).backend)
+        if (mayStillCommit(edge.error)) {
+          this.#quarantine.hold(writes.work, this.#sessionOf(transaction.connection).backend)
+        }
         this.#drop(writes.work)
         break
       case 'prepare':
@@ -178,16 +136,13 @@ export class TableObserver implements Observer {
   checkout(connection: ObservedConnection): void | Promise<void> {
     const session = this.#sessionOf(connection)
     const isReady =
-      session.isIntroduced &&
-      !session.isInDoubt &&
-      this.#keeper.catalog !== undefined &&
-      this.#quarantine.isEmpty
+      session.isIntroduced && !session.isInDoubt && this.#knowledge.isThere && this.#quarantine.isEmpty
     return isReady ? undefined : this.#prepare(session, 'any', connection.transaction)
   }
 
   /** Whether all is known that has to be known before a statement of this load, or of none, is sent. */
   #isPrepared(session: CacheSession, flight: Flight | undefined): boolean {
-    if (!session.isIntroduced || this.#keeper.catalog === undefined) return false
+    if (!session.isIntroduced || !this.#knowledge.isThere) return false
     return flight === undefined || (!session.isInDoubt && this.#quarantine.isEmpty)
   }
 
@@ -200,18 +155,18 @@ export class TableObserver implements Observer {
     const { connection } = session
     const writes = transaction === undefined ? undefined : this.#writesOf(transaction)
     try {
-      const isNeeded = load !== undefined || this.#keeper.catalog === undefined
+      const isNeeded = load !== undefined || !this.#knowledge.isThere
       if (!session.isIntroduced || (session.isInDoubt && isNeeded)) {
         await session.ask(this.#ownSettings)
         if (writes?.changesSettings !== true) this.#resting ??= session.identity
       }
-      if (this.#keeper.catalog === undefined) await this.#readCatalog(session, transaction, [])
+      if (!this.#knowledge.isThere) await this.#readCatalog(session, transaction, [])
       if (load !== undefined && !this.#quarantine.isEmpty) {
         const certain = await this.#quarantine.ask(connection, this.#engine.now())
         this.#drop(certain)
       }
     } catch (error) {
-      this.#warnOfFailure(error)
+      this.#complaints.unread(error)
     }
   }
 
@@ -222,10 +177,9 @@ export class TableObserver implements Observer {
   ): Promise<void> {
     const writes = transaction === undefined ? undefined : this.#writesOf(transaction)
     // A transaction may see a schema of its own, or an old one.
-    if (writes !== undefined && (writes.changesSchema || writes.generation !== this.#keeper.generation))
+    if (writes !== undefined && (writes.changesSchema || writes.generation !== this.#knowledge.generation))
       return
-    await this.#keeper.read(session.connection, session.path ?? '', transaction !== undefined, names)
-    this.#forgetEffects()
+    await this.#knowledge.read(session.connection, session.path ?? '', transaction !== undefined, names)
   }
 
   #judgePrepared(
@@ -234,23 +188,20 @@ export class TableObserver implements Observer {
     flight: Flight | undefined,
   ): void | Promise<void> {
     if (statement.control !== undefined) return undefined
-    const footprint = this.#footprints.of(statement)
-    const missing = this.#effectsIn(footprint, session)?.missing ?? []
-    if (missing.length === 0 || statement.tables !== undefined || !this.#keeper.mayHold(missing)) {
-      return this.#judge(statement, session, flight)
-    }
+    const missing = this.#knowledge.missingFor(statement, session.path)
+    if (missing.length === 0) return this.#judge(statement, session, flight)
     return this.#readCatalog(session, statement.transaction, missing)
-      .catch((error) => this.#warnOfFailure(error))
+      .catch((error) => this.#complaints.unread(error))
       .then(() => this.#judge(statement, session, flight))
   }
 
   /** Finds out what a statement writes, and notes what its load reads. */
   #judge(statement: Statement, session: CacheSession | undefined, flight: Flight | undefined): void {
     if (statement.control !== undefined) return
-    const footprint = this.#footprints.of(statement)
-    this.#noteTemporary(footprint)
+    const footprint = this.#knowledge.footprintOf(statement)
+    this.#knowledge.noteTemporary(footprint.temporary)
     const late = session === undefined
-    const blind = late && this.#keeper.catalog === undefined
+    const blind = late && !this.#knowledge.isThere
     const work = blind ? undefined : this.#workOf(statement, session, true)
     if (flight !== undefined) this.#read(statement, footprint, session, flight)
     this.#noteSettings(footprint, session, statement.transaction)
@@ -268,65 +219,52 @@ export class TableObserver implements Observer {
   /** Who asked by `pool.query`, now that its connection is known. */
   #judgeLate(statement: Statement, session: CacheSession | undefined, flight: Flight | undefined): void {
     if (flight !== undefined) this.#checkIdentity(flight, session)
-    this.#noteSettings(this.#footprints.of(statement), session, undefined)
+    this.#noteSettings(this.#knowledge.footprintOf(statement), session, undefined)
   }
 
   /** @param mayRefuse whether it was not sent yet */
   #workOf(statement: Statement, session: CacheSession | undefined, mayRefuse: boolean): Work | undefined {
-    const footprint = this.#footprints.of(statement)
-    const effects = this.#effectsOfStatement(statement, footprint, session)
-    const unknown = effects === undefined ? writesUnnamed(footprint) : effects.unknownWrites
-    const any = footprint.changesSchema || unknown.length > 0
+    const footprint = this.#knowledge.footprintOf(statement)
+    const effects = this.#knowledge.effectsOf(statement, session?.path)
+    const any =
+      footprint.changesSchema ||
+      (effects === undefined ? mayWrite(footprint) : effects.unknownWrites.length > 0)
     if (!any && (effects === undefined || effects.writes.size === 0)) return undefined
-    if (unknown.length > 0) this.#onUnknownTables('writes', unknown, mayRefuse)
+    this.#complaints.unknown('writes', effects?.unknownWrites ?? [], mayRefuse)
     const changes: TableChange[] = []
     const aliases: TableChange[] = []
-    const narrowed = this.#narrows(statement, session, effects, narrowWrite)
+    const narrowed = this.#knowledge.rowsWritten(statement, session?.path, effects)
     for (const table of effects?.writes ?? []) {
       if (narrowed?.label === table) changes.push(...narrowed.rows.map((rows) => ({ table, rows })))
       else changes.push({ table, rows: undefined })
-      const relation = this.#keeper.catalog?.labelled(table)
-      if (relation?.name === table) aliases.push({ table: `${relation.schema}.${table}`, rows: undefined })
+      const alias = this.#knowledge.aliasOf(table)
+      if (alias !== undefined) aliases.push({ table: alias, rows: undefined })
     }
     return { changes, aliases, any, schema: footprint.changesSchema, partial: footprint.runsProcedure }
   }
 
   #read(statement: Statement, footprint: Footprint, session: CacheSession | undefined, flight: Flight): void {
-    const effects = this.#effectsOfStatement(statement, footprint, session)
-    const declared = [...this.#declaredBy(flight)]
-    const isDeclared =
-      declared.length > 0 || flight.load.dependencies.some((name) => tableOf(name) !== undefined)
-    const unknown = isDeclared ? [] : (effects?.unknownReads ?? [notRead])
+    const effects = this.#knowledge.effectsOf(statement, session?.path)
+    const named = flight.load.dependencies.map(tableOf).filter((name) => name !== undefined)
+    const declared = named.flatMap((name) => [...this.#knowledge.tablesRead(name)])
+    const isUnknown = named.length === 0 && (effects === undefined || effects.unknownReads.length > 0)
     // Without a catalog nobody is to blame: it is on its way.
-    if (unknown.length > 0 && effects !== undefined) this.#onUnknownTables('reads', unknown, true)
+    if (isUnknown) this.#complaints.unknown('reads', effects?.unknownReads ?? [], true)
     const tables = new Set([...(effects?.reads ?? []), ...declared])
-    const narrowed = this.#narrows(statement, session, effects, narrowReads)
+    const narrowed = this.#knowledge.rowsRead(statement, session?.path, effects)
     const dependencies = [...tables].map((table) => {
       const rows = declared.includes(table) ? undefined : narrowed?.get(table)
       return rows === undefined ? dependencyOf('tables', table) : dependencyOnRows(table, rows)
     })
-    if (unknown.length > 0) dependencies.push(dependencyOf('tables', ANY_TABLE))
+    if (isUnknown) dependencies.push(dependencyOf('tables', ANY_TABLE))
     flight.absorb(dependencies, Number.POSITIVE_INFINITY)
-    if (this.#quarantine.holds(tables, unknown.length > 0)) flight.dropWhenDone()
+    if (this.#quarantine.holds(tables, isUnknown)) flight.dropWhenDone()
     if (statement.transaction !== undefined) {
-      this.#readIn(this.#writesOf(statement.transaction), tables, unknown.length > 0, flight)
+      this.#readIn(this.#writesOf(statement.transaction), tables, isUnknown, flight)
     }
     if (effects?.temporary === true) flight.unshare(false)
     if (effects?.secured === true || footprint.settings.some(matters)) flight.unshare(true)
     if (session !== undefined) this.#checkIdentity(flight, session)
-  }
-
-  /** Looks at the rows that a statement concerns, where its names mean what the catalog says. */
-  #narrows<T>(
-    { node, tables }: Statement,
-    session: CacheSession | undefined,
-    effects: Effects | undefined,
-    narrow: (node: KyselyNode, catalog: Catalog, effects: Effects) => T,
-  ): T | undefined {
-    const { catalog, path } = this.#keeper
-    if (node === undefined || tables !== undefined || effects === undefined || catalog === undefined)
-      return undefined
-    return session?.path === path && !effects.temporary ? narrow(node, catalog, effects) : undefined
   }
 
   /** A transaction may see what nobody else does, or what nobody else sees any more. */
@@ -339,82 +277,6 @@ export class TableObserver implements Observer {
 
   #checkIdentity(flight: Flight, session: CacheSession | undefined): void {
     if (session?.identity === undefined || session.identity !== this.#resting) flight.unshare(true)
-  }
-
-  /** What was said of a load's tables, down to the tables of views. */
-  *#declaredBy(flight: Flight): Iterable<string> {
-    const { catalog } = this.#keeper
-    if (catalog === undefined) return
-    for (const dependency of flight.load.dependencies) {
-      const name = tableOf(dependency)
-      if (name === undefined) continue
-      yield* effectsOfTables({ reads: [name] }, catalog, this.#understanding(true)).reads
-    }
-  }
-
-  #effectsOfStatement(
-    statement: Statement,
-    footprint: Footprint,
-    session: CacheSession | undefined,
-  ): Effects | undefined {
-    const effects = this.#effectsIn(footprint, session)
-    const { tables } = statement
-    const { catalog } = this.#keeper
-    if (tables === undefined || effects === undefined || catalog === undefined) return effects
-    const said = effectsOfTables(tables, catalog, this.#understanding(true))
-    return {
-      ...effects,
-      reads: new Set([...effects.reads, ...said.reads]),
-      writes: new Set([...effects.writes, ...said.writes]),
-      unknownReads: said.unknownReads,
-      unknownWrites: said.unknownWrites,
-    }
-  }
-
-  #effectsIn(footprint: Footprint, session: CacheSession | undefined): Effects | undefined {
-    const { catalog, path } = this.#keeper
-    if (catalog === undefined) return undefined
-    const same = session !== undefined && session.path === path
-    const known = same ? this.#effects : this.#effectsElsewhere
-    let effects = known.get(footprint)
-    if (effects === undefined) {
-      effects = effectsOf(footprint, catalog, this.#understanding(same))
-      known.set(footprint, effects)
-    }
-    return effects
-  }
-
-  #understanding(sameSearchPath: boolean) {
-    return { sameSearchPath, temporary: this.#temporary, functions: this.#functions }
-  }
-
-  #forgetEffects(): void {
-    this.#effects = new WeakMap()
-    this.#effectsElsewhere = new WeakMap()
-  }
-
-  /** What a name that is given by hand means: the tables of a view, and what inherits. */
-  #tablesMeant(names: readonly string[]): readonly string[] {
-    const { catalog } = this.#keeper
-    if (catalog === undefined) return names
-    const { reads, writes } = effectsOfTables(
-      { reads: names, writes: names },
-      catalog,
-      this.#understanding(true),
-    )
-    return [...reads, ...writes]
-  }
-
-  #noteTemporary({ temporary }: Footprint): void {
-    for (const name of temporary) {
-      if (this.#temporary.has(name)) continue
-      for (const oldest of this.#temporary) {
-        if (this.#temporary.size < MOST_NAMES) break
-        this.#temporary.delete(oldest)
-      }
-      this.#temporary.add(name)
-      this.#forgetEffects()
-    }
   }
 
   #noteSettings(
@@ -434,10 +296,7 @@ export class TableObserver implements Observer {
   /** What is committed may give another result. */
   #drop(work: readonly Work[]): void {
     if (work.length === 0) return
-    if (work.some(({ schema }) => schema)) {
-      this.#keeper.outdate()
-      this.#forgetEffects()
-    }
+    if (work.some(({ schema }) => schema)) this.#knowledge.outdate()
     if (work.some(({ any }) => any)) this.#engine.changeAnyTable()
     else {
       this.#engine.changeTables(
@@ -476,41 +335,20 @@ export class TableObserver implements Observer {
     let writes = this.#transactions.get(transaction)
     if (writes === undefined) {
       const looksBack = transaction.begunBy === undefined
-      writes = new TransactionWrites(this.#engine.changes.count, this.#keeper.generation, looksBack)
+      writes = new TransactionWrites(this.#engine.changes.count, this.#knowledge.generation, looksBack)
       this.#transactions.set(transaction, writes)
     }
     return writes
   }
-
-  #onUnknownTables(what: 'reads' | 'writes', reasons: readonly string[], mayRefuse: boolean): void {
-    if (this.#onUnknown === 'refuse' && mayRefuse)
-      throw new UnknownTablesError(this.#engine.name, what, reasons)
-    if (this.#onUnknown !== 'ignore') {
-      this.#warn(what, unknownText(this.#engine.name, what, reasons), 'MILLRACE_UNKNOWN_TABLES')
-    }
-  }
-
-  /** A transaction that has failed answers nothing, and a connection that is lost will say so to its user. */
-  #warnOfFailure(error: unknown): void {
-    const { sqlstate, class: errorClass } = classifyError(error)
-    if (sqlstate === '25P02' || errorClass === 'outage') return
-    const text = `query cache "${this.#engine.name}": the catalog could not be read, so that no table is known: ${String(error)}`
-    this.#warn('catalog', text, 'MILLRACE_CATALOG_UNREAD')
-  }
-
-  #warn(once: string, text: string, code: string): void {
-    if (this.#warned.has(once)) return
-    this.#warned.add(once)
-    process.emitWarning(text, { code })
-  }
 }
-
-const notRead = 'the catalog was not read yet'
 
 /** Most names of one kind that are remembered. */
 const MOST_NAMES = 1_000
 
-/** Without the catalog: why something may be written. */
-function writesUnnamed({ writes, unknownWrites }: Footprint): readonly string[] {
-  return writes.length > 0 ? [notRead] : unknownWrites
+/** Without the catalog: whether something may be written, be it by a function of any name. */
+function mayWrite({ writes, unknownWrites, words, calls }: Footprint): boolean {
+  return writes.length + unknownWrites.length + words.size + calls.size > 0
 }
+
+/** Whether the server may still commit what its answer was not heard of; not where it has answered, be it with an error. */
+const mayStillCommit = (error: unknown): boolean => error !== undefined && !isVerdict(error)

@@ -1,5 +1,5 @@
 import type { Statement } from '../seam/observer.ts'
-import type { Footprint } from './footprint.ts'
+import { type Footprint, FootprintBuilder } from './footprint.ts'
 import { footprintOfNode } from './node-footprint.ts'
 import { footprintOfSql } from './sql-footprint.ts'
 
@@ -7,12 +7,17 @@ import { footprintOfSql } from './sql-footprint.ts'
 const MOST = 2_000
 const LONGEST = 8_192
 
+const unheard = new FootprintBuilder()
+unheard.unknown('it is sent by the name of a prepared statement alone')
+const ofNameAlone = unheard.build()
+
 /** The footprints of statements, each found out once: the same text touches the same tables. */
 export class Footprints {
   readonly #ofNodes = new Map<string, Footprint>()
   readonly #ofTexts = new Map<string, Footprint>()
 
-  of({ text, node }: Pick<Statement, 'text' | 'node'>): Footprint {
+  of({ text, node, name }: Pick<Statement, 'text' | 'node' | 'name'>): Footprint {
+    if (text === '' && name !== undefined) return ofNameAlone
     const known = node === undefined ? this.#ofTexts : this.#ofNodes
     const found = known.get(text)
     if (found !== undefined) return found
