@@ -101,6 +101,38 @@ describe('a connection that is lost', () => {
     })
   })
 
+  it('for its caller alone, who gave up waiting: until it answers again', async () => {
+    const bags = cachedQuery({ cache, key: 'bags' })(
+      async () => (await db.selectFrom('bags').select('id').execute()).length,
+    )
+    await holder.query('select pg_advisory_lock($1)', [lock])
+    const client = await pool.connect()
+    await client.query('begin')
+    await client.query('insert into bags values (1)')
+    await expect(client.query({ text: 'commit', query_timeout: 50 } as pg.QueryConfig)).rejects.toThrow(
+      'timeout',
+    )
+    expect(await bags()).toBe(0)
+    expect(cache.explain(['bags']).state).toBe('absent')
+    await letGo()
+    await client.query('select 1')
+    expect(await bags()).toBe(1)
+    expect(cache.explain(['bags']).state).toBe('fresh')
+    client.release()
+  })
+
+  it('not at all, but answered with an error behind a COMMIT: what was committed is dropped, and kept again', async () => {
+    const bills = cachedQuery({ cache, key: 'bills' })(
+      async () => (await db.selectFrom('bills').select('id').execute()).length,
+    )
+    const before = await bills()
+    await expect(pool.query('begin; insert into bills values (1); commit; select 1 / 0')).rejects.toThrow(
+      'division',
+    )
+    expect(await bills()).toBe(before + 1)
+    expect(cache.explain(['bills']).state).toBe('fresh')
+  })
+
   it('outside of COMMIT drops nothing, for nothing was committed', async () => {
     const bags = cachedQuery({ cache, key: 'bags' })(() => db.selectFrom('bags').select('id').execute())
     await bags()

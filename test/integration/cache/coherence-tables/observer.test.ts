@@ -1,4 +1,4 @@
-import { Kysely, sql } from 'kysely'
+import { Kysely, PostgresDialect, sql } from 'kysely'
 import { announce, cachedQuery, type QueryCache, queryCache, UnknownTablesError } from 'millrace'
 import { observe, observedPostgres } from 'millrace/kysely'
 import pg from 'pg'
@@ -452,6 +452,15 @@ describe('plain pg', () => {
     expect(await loadsAfter(counted, () => inTransaction('rollback'))).toBe(0)
   })
 
+  it('is followed where a prepared statement is sent by its name alone', async () => {
+    const counted = cached(async () => (await raw.query('select id from flights')).rows)
+    const client = await raw.connect()
+    await client.query({ name: 'touch', text: 'update flights set v = v + 1 where id = 1' })
+    const { name } = { name: 'touch' }
+    expect(await loadsAfter(counted, () => client.query({ name } as pg.QueryConfig))).toBe(1)
+    client.release()
+  })
+
   it('keeps PREPARE TRANSACTION apart from its commit', async () => {
     const { rows } = await database.pool.query(`show max_prepared_transactions`)
     if (rows[0].max_prepared_transactions === '0') return
@@ -465,6 +474,33 @@ describe('plain pg', () => {
     }
     expect(await loadsAfter(counted, prepare)).toBe(0)
     expect(await loadsAfter(counted, () => raw.query(`commit prepared 'two'`))).toBe(1)
+  })
+})
+
+describe('another dialect of Kysely, observed', () => {
+  it('is followed with transactions and settings as well', async () => {
+    const other = new Kysely<DB>({ dialect: observe(new PostgresDialect({ pool }), [cache.observer()]) })
+    const counted = cached(() => other.selectFrom('flights').select('id').execute())
+    expect(await loadsAfter(counted, () => touch(other))).toBe(1)
+    expect(await loadsAfter(counted, () => other.transaction().execute((trx) => touch(trx)))).toBe(1)
+    const rolledBack = () =>
+      other
+        .transaction()
+        .execute(async (trx) => {
+          await touch(trx)
+          throw new Error('no')
+        })
+        .catch(() => undefined)
+    expect(await loadsAfter(counted, rolledBack)).toBe(0)
+    await sql`set role pg_read_all_data`.execute(other)
+    expect(
+      await loadsAfter(
+        cached(() => other.selectFrom('flights').select('id').execute()),
+        () => undefined,
+      ),
+    ).toBe(2)
+    await sql`reset role`.execute(other)
+    expect(await loadsAfter(counted, () => undefined)).toBe(0)
   })
 })
 
