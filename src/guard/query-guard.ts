@@ -373,12 +373,12 @@ class Guard implements QueryGuard {
 
   #repeated(scope: Scope, { text }: Statement, count: number, first: boolean): void {
     const { onNPlusOne, mayRepeat } = scope.settings
-    if (!first && (onNPlusOne === 'report' || !scope.repeated.has(text))) return
+    const known = scope.repeated.has(text)
+    if (known ? onNPlusOne === 'report' : !first) return
     if (mayRepeat.some((allowed) => matches(allowed, text))) return
     const caller = callerOf(takeStack())
     const source = { scope: scope.name, text }
-    if (first) {
-      scope.repeated.set(text, caller)
+    if (!known && scope.noteRepeated(text, caller)) {
       this.#counters.nPlusOnes += 1
       this.#events.emit('guard:nPlusOne', { ...source, count, caller, refused: onNPlusOne === 'throw' })
     }

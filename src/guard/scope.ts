@@ -1,8 +1,9 @@
 import type { Budget } from './errors.ts'
 import type { Repeated, ScopeReport } from './events.ts'
 import type { Settings } from './settings.ts'
+import { TextCounts } from './text-counts.ts'
 
-/** So many different statements are counted in a scope; the one that was new first is forgotten first. */
+/** So many different statements are counted in a scope; then the counts begin anew. What was found stays. */
 const mostTexts = 1_000
 
 /** A scope from its beginning to its end: what ran in it, and in the scopes inside it. */
@@ -20,7 +21,7 @@ export class Scope {
   readonly toldBudgets = new Set<Budget>()
   /** The statements that were found to be repeated, with their lines. */
   readonly repeated = new Map<string, string | undefined>()
-  readonly #counts = new Map<string, number>()
+  readonly #counts = new TextCounts(mostTexts)
   readonly #startedAt: number
   #endedAt: number | undefined
 
@@ -33,10 +34,14 @@ export class Scope {
 
   /** Counts a statement by its text; how often it ran. */
   count(text: string): number {
-    const count = (this.#counts.get(text) ?? 0) + 1
-    if (count === 1 && this.#counts.size >= mostTexts) this.#forgetOne()
-    this.#counts.set(text, count)
-    return count
+    return this.#counts.add(text)
+  }
+
+  /** @returns false where there is no room for more */
+  noteRepeated(text: string, caller: string | undefined): boolean {
+    if (this.repeated.size >= mostTexts) return false
+    this.repeated.set(text, caller)
+    return true
   }
 
   end(now: number): void {
@@ -52,16 +57,8 @@ export class Scope {
       databaseMs: this.databaseMs,
       durationMs: (this.#endedAt ?? now) - this.#startedAt,
       repeated: [...this.repeated].map(
-        ([text, caller]): Repeated => ({ text, count: this.#counts.get(text) ?? 0, caller }),
+        ([text, caller]): Repeated => ({ text, count: this.#counts.of(text), caller }),
       ),
-    }
-  }
-
-  #forgetOne(): void {
-    for (const text of this.#counts.keys()) {
-      this.#counts.delete(text)
-      this.repeated.delete(text)
-      return
     }
   }
 }
