@@ -20,7 +20,7 @@ export const crash: Outage = {
 }
 
 /** Every process of it stops, with connections open and statements in flight. */
-export const freeze: Outage = {
+const freeze: Outage = {
   title: 'the server freezes (SIGSTOP), and goes on',
   async happen(server, lengthMs) {
     await server.kill('SIGSTOP')
