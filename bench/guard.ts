@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { startPostgres } from '../examples/shared/postgres.ts'
 import { runProgram, UsageError } from '../examples/shared/program.ts'
 import { formatTable, type Row, statusLine } from '../examples/shared/terminal.ts'
-import { capped } from './guard/cap.ts'
+import { capped, sorted } from './guard/cap.ts'
 import { hooks, onStub } from './guard/overhead.ts'
 import type { Run, Table } from './seam/run.ts'
 import { machine } from './shared/machine.ts'
@@ -16,6 +16,7 @@ const sections: Readonly<Record<string, (run: Run) => Promise<Table[]>>> = {
   hooks,
   stub: onStub,
   cap: capped,
+  sorted,
 }
 
 await runProgram(async (scope) => {

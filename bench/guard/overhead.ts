@@ -165,7 +165,7 @@ export async function hooks(run: Run): Promise<Table[]> {
 /** A statement with a text that no map has seen, as Kysely makes one each time. */
 function statementOf(sql: string, node: Statement['node']): Statement {
   return {
-    text: Buffer.from(sql, 'latin1').latin1Slice(),
+    text: Buffer.from(sql, 'latin1').toString('latin1'),
     values: undefined,
     name: undefined,
     node,

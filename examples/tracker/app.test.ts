@@ -346,12 +346,12 @@ describe('the old endpoint', () => {
 
 describe('the guard', () => {
   /** What it tells while `work` runs. */
-  async function told<T extends keyof GuardEvents & string>(
+  async function told<T extends keyof GuardEvents>(
     type: T,
     work: () => Promise<unknown>,
   ): Promise<GuardEvents[T][]> {
     const events: GuardEvents[T][] = []
-    const stop = http.tracker.guard.on(type, (event) => events.push(event))
+    const stop = http.tracker.guard.on(type, (event) => events.push(event as unknown as GuardEvents[T]))
     await work()
     stop()
     return events

@@ -2,6 +2,7 @@ import type { KyselyNode } from '../core/seam/dialect.ts'
 import type { Statement } from '../core/seam/observer.ts'
 import { isBoundable } from '../core/seam/sql-text.ts'
 import { TooManyRowsError } from './errors.ts'
+import { limitedText } from './limited-text.ts'
 import type { Settings } from './settings.ts'
 
 /**
@@ -17,13 +18,18 @@ export function limitStatement(
   cap: number | undefined,
 ): boolean {
   if (cap === undefined && statementTimeoutMs === undefined) return true
-  if (!statement.limitable) return statement.streamed || !isBoundable(statement.text)
+  if (statement.streamed) return true
+  const text = cap === undefined ? undefined : limitedText(statement, cap + 1)
+  const { limitable } = statement
+  // Nothing but the rows of a SELECT can be bounded where the protocol is out of reach.
+  if (!limitable && text === undefined) return !isBoundable(statement.text)
   const tooManyRows =
     cap !== undefined && onTooManyRows === 'throw'
       ? () => new TooManyRowsError(instance, { scope, text: statement.text }, cap, writes(statement))
       : undefined
-  statement.limit({ maxRows: cap, tooManyRows, timeoutMs: statementTimeoutMs })
-  return true
+  const timeoutMs = limitable ? statementTimeoutMs : undefined
+  statement.limit({ maxRows: cap, limitedText: text, tooManyRows, timeoutMs })
+  return timeoutMs === statementTimeoutMs
 }
 
 /** Whether it may have done more than read; what follows WITH is not looked at. */

@@ -10,7 +10,7 @@ interface Told {
 }
 
 /** What a guard tells. */
-export interface GuardEvents extends Record<string, object> {
+export type GuardEvents = {
   /** The same statement `count` times in a scope, once a scope and statement. */
   'guard:nPlusOne': Told & {
     readonly count: number

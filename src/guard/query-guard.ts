@@ -81,10 +81,7 @@ export interface QueryGuard extends Observer {
   scope<T>(name: string, work: (scope: GuardScope) => PromiseLike<T> | T, options?: GuardRules): Promise<T>
   stats(): GuardStats
   /** Calls `listener` on each event of this type (`*` for all) until the function that it returns is called. */
-  on<T extends keyof GuardEvents & string>(
-    type: T | '*',
-    listener: Listener<EventOf<GuardEvents, T>>,
-  ): () => void
+  on<T extends keyof GuardEvents>(type: T | '*', listener: Listener<EventOf<GuardEvents, T>>): () => void
 }
 
 /**
@@ -199,10 +196,7 @@ class Guard implements QueryGuard {
     return { ...this.#counters }
   }
 
-  on<T extends keyof GuardEvents & string>(
-    type: T | '*',
-    listener: Listener<EventOf<GuardEvents, T>>,
-  ): () => void {
+  on<T extends keyof GuardEvents>(type: T | '*', listener: Listener<EventOf<GuardEvents, T>>): () => void {
     return this.#events.on(type, listener)
   }
 

@@ -4,7 +4,7 @@ import { Hooks, tellConnect } from './hooks.ts'
 import type { Observer } from './observer.ts'
 import { Session } from './session.ts'
 import { shapeOf } from './sql-text.ts'
-import type { Ended, SeamStatement } from './statement.ts'
+import { type Ended, type SeamStatement, tooManyRows } from './statement.ts'
 
 /** A node of Kysely's operation tree; `kind` says which. */
 export interface KyselyNode {
@@ -191,8 +191,12 @@ function observeConnection(connection: KyselyConnection, hooks: Hooks, clock: Cl
     if (!hooks.listening || (observed.steered && isControl(compiled))) {
       return execute.call(connection, compiled, ...rest)
     }
-    return run(session, statementOf(session, compiled, false), () =>
-      execute.call(connection, compiled, ...rest),
+    return run(session, statementOf(session, compiled, false), (limitedText) =>
+      execute.call(
+        connection,
+        limitedText === undefined ? compiled : { ...compiled, sql: limitedText },
+        ...rest,
+      ),
     )
   }
   const streamQuery: Stream = (compiled, ...rest) => {
@@ -230,20 +234,31 @@ function compiledOf(
 async function run(
   session: Session,
   statement: SeamStatement,
-  send: () => Promise<KyselyResult>,
+  send: (limitedText: string | undefined) => Promise<KyselyResult>,
 ): Promise<KyselyResult> {
   const wait = session.open(statement)
   if (wait !== undefined) await wait
   statement.send()
   let result: KyselyResult
   try {
-    result = await send()
+    result = await send(statement.limits?.limitedText)
   } catch (error) {
     session.settle(statement, { error })
     throw error
   }
-  session.settle(statement, endedOf(result))
-  return result
+  const cut = cutOf(statement, result)
+  const ended = endedOf(cut ?? result)
+  const error = cut === undefined ? undefined : tooManyRows(statement)
+  session.settle(statement, cut === undefined ? ended : { ...ended, error, truncated: true })
+  if (error !== undefined) throw error
+  return cut ?? result
+}
+
+/** The first `maxRows` rows of a result that has one more. */
+function cutOf({ limits }: SeamStatement, result: KyselyResult): KyselyResult | undefined {
+  const maxRows = limits?.limitedText === undefined ? undefined : limits.maxRows
+  if (maxRows === undefined || result.rows.length <= maxRows) return undefined
+  return { ...result, rows: result.rows.slice(0, maxRows) }
 }
 
 function endedOf({ rows, numAffectedRows }: KyselyResult): Ended {

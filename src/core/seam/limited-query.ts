@@ -85,7 +85,7 @@ export function limitedQuery(
   config: unknown,
   values: unknown,
   callback: QueryCallback,
-  { maxRows, timeoutMs }: StatementLimits,
+  { maxRows, limitedText, timeoutMs }: StatementLimits,
 ): LimitedQuery {
   const Query = queryClassOf(client)
   if (Query === undefined) throw new TypeError('limitedQuery needs a client that has a Query class')
@@ -93,6 +93,8 @@ export function limitedQuery(
   const { submit, handleDataRow, handleCommandComplete, handleReadyForQuery, handleError } = query
   const { name } = query
   const timed = timeoutMs !== undefined
+  // With a LIMIT in the text the server stops by itself, and may plan for it.
+  const counted = maxRows !== undefined && limitedText === undefined
   let phase: 'submitting' | 'setting' | 'running' | 'done' = 'submitting'
   let rows = 0
   let truncated = false
@@ -131,7 +133,7 @@ export function limitedQuery(
       },
       execute: {
         value: (message: Parameters<ProtocolConnection['execute']>[0]) =>
-          connection.execute(maxRows === undefined ? message : { ...message, rows: maxRows + 1 }),
+          connection.execute(counted ? { ...message, rows: maxRows + 1 } : message),
       },
       sync: { value: () => undefined },
     })
@@ -140,7 +142,7 @@ export function limitedQuery(
       const refused = submit.call(query, flight)
       if (refused !== null && refused !== undefined) return refused
       // A portal that is left open keeps its locks and its snapshot to the end of the transaction.
-      if (maxRows !== undefined) connection.close({ type: 'P', name: query.portal ?? '' })
+      if (counted) connection.close({ type: 'P', name: query.portal ?? '' })
       if (timed && inTransaction) run(connection, restoreTimeoutSql)
       connection.sync()
     } finally {
@@ -162,7 +164,8 @@ export function limitedQuery(
       phase = 'running'
     } else if (phase === 'running') {
       phase = 'done'
-      handleCommandComplete.call(query, message, connection)
+      // What was cut by a LIMIT looks as what was cut by a row count.
+      if (!truncated) handleCommandComplete.call(query, message, connection)
     }
   }
 

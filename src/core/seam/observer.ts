@@ -88,7 +88,7 @@ export interface Statement {
   /**
    * Bounds this statement in its own round trip; of several bounds the smallest counts. Only from `before`.
    *
-   * @throws MillraceError `MILLRACE_UNSUPPORTED` where `limitable` is false
+   * @throws MillraceError `MILLRACE_UNSUPPORTED` where `limitable` is false, but for rows with `limitedText`
    */
   limit(limits: StatementLimits): void
 }
@@ -97,6 +97,12 @@ export interface Statement {
 export interface StatementLimits {
   /** The most rows to send: the server stops there, so that more cost neither time nor memory. */
   readonly maxRows?: number | undefined
+  /**
+   * The statement with `limit <maxRows + 1>` at its end: sent in place of its text, so that the server plans for so few
+   * rows (a sort keeps only these, and workers may help), and the cap holds where the protocol is out of reach as well.
+   * Not used of a statement that is prepared by name. Who sets it answers for its meaning the same.
+   */
+  readonly limitedText?: string | undefined
   /** Makes the error that the caller gets instead of the first `maxRows` rows where there were more. */
   readonly tooManyRows?: (() => unknown) | undefined
   /**

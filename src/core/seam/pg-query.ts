@@ -17,7 +17,7 @@ import {
 } from './pg-client.ts'
 import { endedOf } from './result.ts'
 import type { Session } from './session.ts'
-import type { SeamStatement, StatementSource } from './statement.ts'
+import { type SeamStatement, type StatementSource, tooManyRows } from './statement.ts'
 import { watchSubmittable } from './submittable.ts'
 
 /** A statement that `pool.query` has shown to the observers already, and what it was called with. */
@@ -197,15 +197,18 @@ export function observedQuery(
     values: unknown,
     callback: QueryCallback,
   ): undefined {
+    const limits = statement.limits ?? {}
+    const named = statement.name !== undefined
+    const byText = named ? undefined : limits.limitedText
     const limited = limitedQuery(
       client,
-      config,
+      byText === undefined ? config : withText(config, byText),
       values,
       (error, result) => {
         statement.truncated = limited.truncated
         callback(error, result)
       },
-      statement.limits ?? {},
+      named ? { ...limits, limitedText: undefined } : limits,
     )
     send(limited.query)
     return undefined
@@ -238,6 +241,9 @@ export function observedQuery(
   }
 }
 
+const withText = (config: unknown, text: string): unknown =>
+  typeof config === 'string' ? text : { ...(config as QueryConfig), text }
+
 /**
  * Settles a statement whose answer came.
  *
@@ -249,12 +255,4 @@ export function settleWithResult(session: Session, statement: SeamStatement, res
   const ended = endedOf(result, truncated)
   session.settle(statement, error === undefined ? ended : { ...ended, error })
   return error
-}
-
-function tooManyRows({ limits }: SeamStatement): unknown {
-  try {
-    return limits?.tooManyRows?.()
-  } catch (error) {
-    return error
-  }
 }

@@ -112,7 +112,12 @@ export class SeamStatement implements Statement {
     checkOptions('statement.limit', limits, limitRules)
     if (!this.#presenting)
       throw new UnsupportedError('statement.limit', 'it is for `before`; this is too late')
-    if (!this.limitable) throw new UnsupportedError('statement.limit', this.#whyNot())
+    if (
+      !this.limitable &&
+      (this.streamed || limits.limitedText === undefined || limits.timeoutMs !== undefined)
+    ) {
+      throw new UnsupportedError('statement.limit', this.#whyNot())
+    }
     this.limits = smallest(this.limits, limits)
   }
 
@@ -202,7 +207,12 @@ const timeout: Rule = {
     typeof value === 'function' || (typeof value === 'number' && value >= 1 && value <= mostTimeoutMs),
 }
 
-const limitRules = { maxRows: rules.positiveInteger, tooManyRows: rules.function, timeoutMs: timeout }
+const limitRules = {
+  maxRows: rules.positiveInteger,
+  limitedText: rules.text,
+  tooManyRows: rules.function,
+  timeoutMs: timeout,
+}
 
 /** The stricter of two bounds each; the error goes with the row cap that it was given for. */
 function smallest(one: StatementLimits | undefined, other: StatementLimits): StatementLimits {
@@ -211,6 +221,7 @@ function smallest(one: StatementLimits | undefined, other: StatementLimits): Sta
   const same = one.maxRows === other.maxRows
   return {
     maxRows: strict.maxRows,
+    limitedText: strict.limitedText,
     tooManyRows: strict.tooManyRows ?? (same ? other.tooManyRows : undefined),
     timeoutMs: minimum(one.timeoutMs, other.timeoutMs),
   }
@@ -228,4 +239,13 @@ function minimum(one: Timeout, other: Timeout): Timeout {
 export function askTimeout(timeout: number | (() => number)): number {
   const ms = typeof timeout === 'number' ? timeout : timeout()
   return Math.min(Math.max(1, Math.ceil(ms)), mostTimeoutMs)
+}
+
+/** The error of a statement that the row cap cut, if that is one. */
+export function tooManyRows({ limits }: SeamStatement): unknown {
+  try {
+    return limits?.tooManyRows?.()
+  } catch (error) {
+    return error
+  }
 }

@@ -408,7 +408,7 @@ describe('asking for bounds', () => {
       'timeoutMs must be a number of milliseconds from 1 to 2147483647, or a function, got 2147483648',
     ],
     [{ tooManyRows: 'no' }, 'tooManyRows must be a function, got "no"'],
-    [{ rows: 1 }, 'there is no option rows; known are maxRows, tooManyRows, timeoutMs'],
+    [{ rows: 1 }, 'there is no option rows; known are maxRows, limitedText, tooManyRows, timeoutMs'],
   ])('%j is refused', async (limits, message) => {
     observe(pool, [{ before: (statement) => statement.limit(limits as StatementLimits) }])
     await expect(client.query('select 1')).rejects.toThrow(`statement.limit: ${message}`)

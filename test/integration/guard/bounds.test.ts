@@ -211,6 +211,62 @@ describe('the statement timeout', () => {
   })
 })
 
+describe('the LIMIT that a SELECT of Kysely is given', () => {
+  const guard = queryGuard({ maxRows: 10, onTooManyRows: 'cut' })
+  const dialects: Record<string, () => Kysely<DB>> = {
+    observedPostgres: () => kysely(guard),
+    'observe(dialect)': () =>
+      new Kysely<DB>({ dialect: observe(new PostgresDialect({ pool: database.pool }), [guard]) }),
+  }
+  /** What the server was sent last on any connection of the pool, by the statement's own first words. */
+  const lastOf = async (words: string) => {
+    const { rows } = await database.pool.query<{ query: string }>(
+      `select query from pg_stat_activity where datname = current_database() and query like $1 || '%'
+       order by query_start desc limit 1`,
+      [words],
+    )
+    return rows[0]?.query
+  }
+
+  describe.each(Object.entries(dialects))('by %s', (_name, open) => {
+    test('is at the end of the statement, and the rows are those without it', async () => {
+      await open()
+        .connection()
+        .execute(async (db) => {
+          const rows = await db.selectFrom('numbers').select('n').orderBy('n').offset(5).execute()
+          expect(rows.map(({ n }) => n)).toEqual([6, 7, 8, 9, 10, 11, 12, 13, 14, 15])
+          expect(await lastOf('select "n" from "numbers" order by')).toBe(
+            'select "n" from "numbers" order by "n" offset $1\nlimit 11',
+          )
+        })
+    })
+
+    test('refuses by choice', async () => {
+      const error = await caught(
+        guard.scope('a', () => open().selectFrom('numbers').selectAll().execute(), {
+          onTooManyRows: 'throw',
+        }),
+      )
+      expect(error).toMatchObject({ code: 'MILLRACE_TOO_MANY_ROWS', scope: 'a', maxRows: 10 })
+    })
+
+    test('does not harm what has a comment, a word of an ending or a limit of its own in it', async () => {
+      const db = open()
+      const numbers = db.selectFrom('numbers').select('n')
+      expect(await numbers.where(sql<boolean>`n < 5 -- few`).execute()).toHaveLength(4)
+      expect(await numbers.where(sql<boolean>`n < 50 limit 3`).execute()).toHaveLength(3)
+      expect(
+        await numbers.where(sql<boolean>`substring('ab' from 1 for 1) = 'a' and n < 7`).execute(),
+      ).toHaveLength(6)
+      expect(await numbers.unionAll(db.selectFrom('numbers').select('n').limit(4)).execute()).toHaveLength(4)
+      expect(await numbers.limit(7).execute()).toHaveLength(7)
+      expect(
+        await numbers.where('n', 'in', db.selectFrom('numbers').select('n').where('n', '<', 9)).execute(),
+      ).toHaveLength(8)
+    })
+  })
+})
+
 test('behind a dialect that hides its client the bounds are not kept, and that is said', async () => {
   const guard = queryGuard({ maxRows: 10 })
   const told: unknown[] = []
