@@ -1,7 +1,8 @@
 import { type CompiledQuery, Kysely } from 'kysely'
 import type pg from 'pg'
 import type { Observer, Statement, StatementOutcome } from '../../src/core/seam/observer.ts'
-import { type QueryGuardOptions, queryGuard } from '../../src/guard/query-guard.ts'
+import type { QueryGuardOptions } from '../../src/guard/options.ts'
+import { queryGuard } from '../../src/guard/query-guard.ts'
 import { observedPostgres } from '../../src/kysely/observed-postgres.ts'
 import type { Run, Table } from '../seam/run.ts'
 import { StubPool } from '../seam/stub.ts'
@@ -26,8 +27,12 @@ const guards: readonly {
     scoped: true,
   },
   { name: 'N+1 alone', options: { nPlusOne: 1e9 }, scoped: true },
-  { name: 'slow log, with lines', options: { slowQueries: { overMs: 1e9 } }, scoped: false },
-  { name: 'slow log, without', options: { slowQueries: { overMs: 1e9, caller: false } }, scoped: false },
+  {
+    name: 'slow log, the line of each',
+    options: { slowQueries: { overMs: 1e9, caller: true } },
+    scoped: false,
+  },
+  { name: 'slow log', options: { slowQueries: { overMs: 1e9 } }, scoped: false },
   { name: 'onUnbounded, a literal limit', options: { onUnbounded: 'throw' }, scoped: false },
 ]
 

@@ -144,7 +144,7 @@ describe('the gate of plans', () => {
 
 describe('the slow-query log', () => {
   test('tells the statement, what may be told of its parameters, rows, duration and line', async () => {
-    const { db, guard } = open({ name: 'main', slowQueries: { overMs: 0 } })
+    const { db, guard } = open({ name: 'main', slowQueries: { overMs: 0, caller: true } })
     const told: GuardEvents['guard:slow'][] = []
     guard.on('guard:slow', (event) => told.push(event))
     await guard.scope('GET /', () =>
@@ -166,6 +166,14 @@ describe('the slow-query log', () => {
     expect(told[0]?.caller).toMatch(/plans\.test\.ts:\d+:\d+/)
     expect(JSON.stringify(told)).not.toContain('secret')
     expect(guard.stats().slow).toBe(1)
+  })
+
+  test('takes the line of what was slow before, by default', async () => {
+    const { db, guard } = open({ slowQueries: { overMs: 0 } })
+    const lines: unknown[] = []
+    guard.on('guard:slow', ({ caller }) => lines.push(caller))
+    for (let count = 0; count < 2; count++) await db.selectFrom('small').selectAll().execute()
+    expect(lines).toEqual([undefined, expect.stringMatching(/plans\.test\.ts/)])
   })
 
   test('tells of a parameter what it is asked to', async () => {
