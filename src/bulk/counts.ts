@@ -11,23 +11,25 @@ export interface Counts {
   readonly superseded: number
 }
 
-/** Reads what a statement says that it did with `given` rows; it may say itself how many those were. */
+/**
+ * Reads what a statement says that it did with `given` rows; it may say itself how many those were. One that folds
+ * none says nothing of that, and nothing at all where it wrote none.
+ */
 export function countsOf(kind: Operation['kind'], { rows, affected }: Result, given: number): Counts {
   const said = rows[0] ?? {}
-  const number = (name: string): number => Number(said[name] ?? 0)
-  const all = said.given === undefined ? given : number('given')
+  const all = said.given === undefined ? given : numberOf(said.given)
   if (kind === 'insert') {
-    const inserted = said.inserted === undefined ? affected : number('inserted')
+    const inserted = said.inserted === undefined ? affected : numberOf(said.inserted)
     return { ...nothing, inserted, unchanged: all - inserted }
   }
   const [inserted, updated, deleted, missing] = [
-    number('inserted'),
-    number('updated'),
-    number('deleted'),
-    number('missing'),
+    numberOf(said.inserted),
+    numberOf(said.updated),
+    numberOf(said.deleted),
+    numberOf(said.missing),
   ]
-  const folded = number('folded')
-  const applied = kind === 'upsert' ? inserted + updated : number('applied')
+  const folded = said.folded === undefined ? all : numberOf(said.folded)
+  const applied = kind === 'upsert' ? inserted + updated : numberOf(said.applied)
   return {
     inserted,
     updated,
@@ -37,6 +39,8 @@ export function countsOf(kind: Operation['kind'], { rows, affected }: Result, gi
     superseded: all - folded,
   }
 }
+
+const numberOf = (value: unknown): number => Number(value ?? 0)
 
 const nothing: Counts = {
   inserted: 0,

@@ -98,6 +98,14 @@ function mayComeToNothing(shape: Shape): boolean {
  * select count(*) filter (where inserted) as inserted, count(*) filter (where not inserted) as updated from w
  * ```
  *
+ * One row, which is in the way of no other, needs neither order nor fold nor count:
+ *
+ * ```sql
+ * insert into flights as t (callsign, speed) select s.callsign, s.speed from (select $1::text ...) as s
+ * on conflict (callsign) do update set speed = excluded.speed
+ * returning (old.ctid is null)::int4 as inserted, (not (old.ctid is null))::int4 as updated
+ * ```
+ *
  * Ordered by key, so that concurrent ones wait for one another instead of deadlocking. Before PostgreSQL 18 there is
  * no `old`, and `xmax = 0` is wrong on partitioned tables: there the condition of the conflict leaves the key of the
  * row in a setting of the transaction, and RETURNING looks whether it is its own.
@@ -108,7 +116,7 @@ export function upsertText(shape: Shape, source: Source): string {
   const names = shape.columns.map(nameOf)
   const keys = keysOf(shape)
   const folded = foldedRows(shape, source)
-  const apart = mayComeToNothing(shape)
+  const apart = !source.single && mayComeToNothing(shape)
   const { skipUnchanged } = bound.operation
   const updated = updatedColumns(shape)
   const current =
@@ -120,6 +128,7 @@ export function upsertText(shape: Shape, source: Source): string {
   const text = `insert into ${bound.table.sql} as t (${list(names)})${overriding(bound)} select ${list(names, 's.')} from ${
     apart ? 's' : `(${folded}) as s`
   }${current}${source.single ? '' : ` order by ${sortKeysOf(shape, 's.')}`} on conflict ${target} ${conflictText(shape, source)}`
+  if (source.single) return text
   return `with ${apart ? `s as materialized (${folded}), ` : ''}w as (${text}) ${countsOf(apart)}${counted(source)} from w`
 }
 
@@ -137,15 +146,21 @@ const countsOf = (apart: boolean): string =>
 
 function conflictText(shape: Shape, source: Source): string {
   const updated = updatedColumns(shape)
-  if (updated.length === 0) return 'do nothing returning true as inserted'
+  if (updated.length === 0) return `do nothing ${returning('true', source)}`
   const due = isDue(shape, 't', 'excluded')
   const set = `do update set ${assignments(updated, 'excluded')}`
   if (shape.bound.table.serverVersion >= 18) {
-    return `${set}${due === undefined ? '' : ` where ${due}`} returning old.ctid is null as inserted`
+    return `${set}${due === undefined ? '' : ` where ${due}`} ${returning('old.ctid is null', source)}`
   }
   const mark = `$${source.parameters + 1}::text || row(${list(keysOf(shape), 't.')})::text`
-  return `${set} where case when ${due ?? 'true'} then set_config('millrace.conflict', ${mark}, true) is not null else false end returning ${mark} is distinct from current_setting('millrace.conflict', true) as inserted`
+  return `${set} where case when ${due ?? 'true'} then set_config('millrace.conflict', ${mark}, true) is not null else false end ${returning(`${mark} is distinct from current_setting('millrace.conflict', true)`, source)}`
 }
+
+/** What is told of each row that is written, to be counted; of one row, the counts. */
+const returning = (isNew: string, source: Source): string =>
+  source.single
+    ? `returning (${isNew})::int4 as inserted, (not (${isNew}))::int4 as updated`
+    : `returning ${isNew} as inserted`
 
 /** Whether a statement takes, behind the parameters of its source, a text that no other statement has. */
 export function takesMark(shape: Shape): boolean {
@@ -174,7 +189,8 @@ function mergeText(shape: Shape, source: Source): string {
     updated.length === 0
       ? ''
       : ` when matched${due === undefined ? '' : ` and ${due}`} then update set ${assignments(updated, 's')}`
-  const text = `merge into ${bound.table.sql} as t using s on ${sameKey(shape, 't', 's')}${matched} when not matched then insert (${list(names)})${overriding(bound)} values (${list(names, 's.')}) returning merge_action() = 'INSERT' as inserted`
+  const text = `merge into ${bound.table.sql} as t using ${source.single ? `(${foldedRows(shape, source)}) as s` : 's'} on ${sameKey(shape, 't', 's')}${matched} when not matched then insert (${list(names)})${overriding(bound)} values (${list(names, 's.')}) ${returning("merge_action() = 'INSERT'", source)}`
+  if (source.single) return text
   return `with s as materialized (${foldedRows(shape, source)}), w as (${text}) ${countsOf(true)}${counted(source)} from w`
 }
 

@@ -5,6 +5,7 @@ import { type InstalledServer, installedServer } from '../../helpers/installed-s
 import { needs } from '../../helpers/require.ts'
 import { flights, key, makeFlights } from './flights.ts'
 import { modelSuite } from './model.suite.ts'
+import { oneRowSuite } from './one-row.suite.ts'
 
 await needs('postgres-15', (programs) => {
   let server: InstalledServer
@@ -26,6 +27,7 @@ await needs('postgres-15', (programs) => {
 
   modelSuite(() => pool, false)
   modelSuite(() => pool, true)
+  oneRowSuite(() => pool)
 
   test('counts are right for every operation', async () => {
     await makeFlights(pool)
