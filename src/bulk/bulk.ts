@@ -32,6 +32,24 @@ const shared = {
   clock: rules.object,
 } as const
 
+const { columns: _, ...withoutColumns } = shared
+
+/** What each of them can be told; made once, for a call of one row would pay for it with each. */
+const optionsOf = {
+  upsert: {
+    ...shared,
+    key: keyRule,
+    newerBy: rules.text,
+    skipUnchanged: rules.boolean,
+    insertOnly: rules.texts,
+    overrideIdentity: rules.boolean,
+    soleWriter: rules.boolean,
+  },
+  insert: { ...shared, onConflict: oneOf('fail', 'nothing'), overrideIdentity: rules.boolean },
+  update: { ...shared, key: keyRule, newerBy: rules.text, skipUnchanged: rules.boolean },
+  delete: { ...withoutColumns, key: keyRule },
+} as const
+
 /**
  * Inserts rows, or updates those that the table has already, many with one statement.
  *
@@ -77,15 +95,7 @@ export async function bulkUpsert<
   rows: Rows<R> & Insertable<D, T, R, C>,
   options: BulkUpsertOptions<keyof R & string> & OfColumns<C>,
 ): Promise<BulkOutcome> {
-  checkOptions<BulkUpsertOptions>('bulkUpsert', options, {
-    ...shared,
-    key: keyRule,
-    newerBy: rules.text,
-    skipUnchanged: rules.boolean,
-    insertOnly: rules.texts,
-    overrideIdentity: rules.boolean,
-    soleWriter: rules.boolean,
-  })
+  checkOptions<BulkUpsertOptions>('bulkUpsert', options, optionsOf.upsert)
   return start(db, table, rows, operationOf('bulkUpsert', 'upsert', options), options)
 }
 
@@ -110,11 +120,7 @@ export async function bulkInsert<
   rows: Rows<R> & Insertable<D, T, R, C>,
   options: BulkInsertOptions<keyof R & string> & OfColumns<C> = {},
 ): Promise<BulkOutcome> {
-  checkOptions<BulkInsertOptions>('bulkInsert', options, {
-    ...shared,
-    onConflict: oneOf('fail', 'nothing'),
-    overrideIdentity: rules.boolean,
-  })
+  checkOptions<BulkInsertOptions>('bulkInsert', options, optionsOf.insert)
   return start(db, table, rows, operationOf('bulkInsert', 'insert', options), options)
 }
 
@@ -140,12 +146,7 @@ export async function bulkUpdate<
   rows: Rows<R> & Updatable<D, T, R, C, K>,
   options: BulkUpdateOptions<keyof R & string, K> & OfColumns<C>,
 ): Promise<BulkOutcome> {
-  checkOptions<BulkUpdateOptions>('bulkUpdate', options, {
-    ...shared,
-    key: keyRule,
-    newerBy: rules.text,
-    skipUnchanged: rules.boolean,
-  })
+  checkOptions<BulkUpdateOptions>('bulkUpdate', options, optionsOf.update)
   return start(db, table, rows, operationOf('bulkUpdate', 'update', options), options)
 }
 
@@ -166,8 +167,7 @@ export async function bulkDelete<
   R extends object,
   K extends keyof R & string,
 >(db: D, table: T, rows: Rows<R> & Keyed<D, T, K>, options: BulkDeleteOptions<K>): Promise<BulkOutcome> {
-  const { columns: _, ...known } = shared
-  checkOptions<BulkDeleteOptions>('bulkDelete', options, { ...known, key: keyRule })
+  checkOptions<BulkDeleteOptions>('bulkDelete', options, optionsOf.delete)
   return start(db, table, rows, operationOf('bulkDelete', 'delete', options), options)
 }
 

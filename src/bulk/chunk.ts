@@ -1,4 +1,4 @@
-import { type EncodedRows, ValueError } from './encode/index.ts'
+import { type ArrayRows, ValueError } from './encode/index.ts'
 import type { BadRow } from './errors.ts'
 import type { Shape } from './shape.ts'
 import type { Shapes } from './shapes.ts'
@@ -7,7 +7,7 @@ import { RowsStep } from './step.ts'
 /** The rows of one shape in a chunk. */
 interface Group {
   shape: Shape
-  encoded: EncodedRows
+  encoded: ArrayRows
   readonly rows: object[]
   readonly indexes: number[]
 }

@@ -160,12 +160,9 @@ class Run {
     const isInsert = this.#operation.kind === 'insert'
     if (!isInsert && most > 1) this.#laneOf = lanesByKey(this.#shapes.bound)
     const splits = isInsert ? !this.#operation.ignoreConflicts : this.#laneOf !== undefined
-    const lane = (): Lane => ({
-      chunk: new Chunk(this.#shapes),
-      unwritten: new Set(),
-      inFlight: Promise.resolve(),
-    })
-    this.#lanes = Array.from({ length: splits ? Math.max(1, most) : 1 }, lane)
+    for (let lane = 0; lane < (splits ? Math.max(1, most) : 1); lane++) {
+      this.#lanes.push({ chunk: new Chunk(this.#shapes), unwritten: new Set(), inFlight: Promise.resolve() })
+    }
   }
 
   /** Takes a row; gives a promise where the next one has to wait. */

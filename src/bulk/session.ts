@@ -76,9 +76,10 @@ async function isInTransaction(client: WatchedClient): Promise<boolean> {
   return result.rows[0]?.began === true
 }
 
+const ignore = (): void => undefined
+
 /** A client that loses its connection says so twice: to the query, and to nobody, which would end the process. */
 async function listening<T>(client: WatchedClient, work: () => Promise<T>): Promise<T> {
-  const ignore = (): void => undefined
   client.on?.('error', ignore)
   try {
     return await work()

@@ -1,4 +1,4 @@
-import { ArrayRows, type EncodedRows, type FieldWriter, fieldWriter } from './encode/index.ts'
+import { ArrayRows, type FieldWriter, fieldWriter } from './encode/index.ts'
 import type { BoundOperation } from './operation.ts'
 import type { Column } from './table.ts'
 
@@ -22,8 +22,8 @@ export class Shape {
   readonly refusal: string | undefined
   /** The columns in which NULL is refused here: the server would refuse it for certain. */
   readonly strict: readonly number[]
-  readonly #idle: EncodedRows[] = []
-  readonly #texts = new Map<string, string>()
+  readonly #idle: ArrayRows[] = []
+  readonly #statements = new Map<string, Statement>()
 
   constructor(bound: BoundOperation, columns: readonly ShapeColumn[]) {
     this.bound = bound
@@ -71,24 +71,29 @@ export class Shape {
   }
 
   /** Memory for rows, used again: a fresh one for each batch would cost more than all that is written into it. */
-  takeRows(): EncodedRows {
+  takeRows(): ArrayRows {
     return this.#idle.pop() ?? new ArrayRows(this.columns.map(({ writer }) => writer))
   }
 
-  giveBack(rows: EncodedRows): void {
+  giveBack(rows: ArrayRows): void {
     const isLarge = rows.bytes > mostBytesKept
     rows.clear()
     if (this.#idle.length < 4 && !isLarge) this.#idle.push(rows)
   }
 
   /** A statement of this shape, made once. */
-  text(kind: string, make: () => string): string {
-    const made = this.#texts.get(kind)
-    if (made !== undefined) return made
-    const text = make()
-    this.#texts.set(kind, text)
-    return text
+  statement(variant: string, make: () => Statement): Statement {
+    const made = this.#statements.get(variant) ?? make()
+    this.#statements.set(variant, made)
+    return made
   }
+}
+
+/** What is always the same of a statement. */
+export interface Statement {
+  readonly text: string
+  /** Under which it stays prepared. */
+  readonly name: string
 }
 
 /** Two batches of the default size. */

@@ -1,14 +1,18 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { Source } from './rows-sql.ts'
 import type { Sql } from './session.ts'
-import type { Shape } from './shape.ts'
+import type { Shape, Statement } from './shape.ts'
 import { deleteText, insertText, takesMark, updateText, upsertText } from './sql.ts'
 
 /** The statement that writes the rows of a source. Of one `variant` the text is always the same, and is kept. */
-export function writing(shape: Shape, variant: string, source: Source, values: readonly unknown[]): Sql {
-  const text = shape.text(variant, () => textOf(shape, source))
-  const name = shape.text(`name of ${variant}`, () => nameOf(text))
-  return { ...withMark(shape, text, values), name }
+export function writing(
+  shape: Shape,
+  variant: string,
+  source: (shape: Shape) => Source,
+  values: readonly unknown[],
+): Sql {
+  const { text, name } = shape.statement(variant, () => prepared(textOf(shape, source(shape))))
+  return withMark(shape, text, values, name)
 }
 
 /** The same for a source that will hardly come again. */
@@ -16,13 +20,14 @@ export function statementOf(shape: Shape, source: Source, values: readonly unkno
   return withMark(shape, textOf(shape, source), values)
 }
 
-function withMark(shape: Shape, text: string, values: readonly unknown[]): Sql {
-  const { name } = shape.bound.table
+function withMark(shape: Shape, text: string, values: readonly unknown[], name?: string): Sql {
+  const tables = [shape.bound.table.name]
   return {
     text,
     values: takesMark(shape) ? [...values, randomUUID()] : values,
-    reads: [name],
-    writes: [name],
+    name,
+    reads: tables,
+    writes: tables,
   }
 }
 
@@ -40,5 +45,7 @@ function textOf(shape: Shape, source: Source): string {
 }
 
 /** Prepared once for each session, by its text. */
-const nameOf = (text: string): string =>
-  `millrace_${createHash('sha256').update(text).digest('base64url').slice(0, 22)}`
+const prepared = (text: string): Statement => ({
+  text,
+  name: `millrace_${createHash('sha256').update(text).digest('base64url').slice(0, 22)}`,
+})

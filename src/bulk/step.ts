@@ -1,5 +1,5 @@
 import { type Counts, countsOf } from './counts.ts'
-import { ArrayRows, ByteSink, type EncodedRows } from './encode/index.ts'
+import type { ArrayRows } from './encode/index.ts'
 import { columnless, type Source, single, unnested } from './rows-sql.ts'
 import type { Result, Session, Sql } from './session.ts'
 import type { Shape } from './shape.ts'
@@ -52,13 +52,13 @@ export class RowsStep implements Step {
   readonly shape: Shape
   readonly rows: readonly object[]
   readonly indexes: readonly number[]
-  #encoded: EncodedRows | undefined
+  #encoded: ArrayRows | undefined
 
   constructor(
     shape: Shape,
     rows: readonly object[],
     indexes: readonly number[],
-    encoded?: EncodedRows | undefined,
+    encoded?: ArrayRows | undefined,
   ) {
     this.shape = shape
     this.rows = rows
@@ -76,9 +76,9 @@ export class RowsStep implements Step {
 
   statement(): Sql {
     const { shape } = this
-    if (shape.columns.length === 0) return writing(shape, 'columnless', columnless, [this.size])
-    if (this.size === 1) return writing(shape, 'single', single(shape), this.#parameters())
-    return writing(shape, 'unnest', unnested(shape), this.arrays())
+    if (shape.columns.length === 0) return writing(shape, 'columnless', () => columnless, [this.size])
+    if (this.size === 1) return writing(shape, 'single', single, this.#encode().firstRow())
+    return writing(shape, 'unnest', unnested, this.arrays())
   }
 
   counts(result: Result): Counts {
@@ -99,9 +99,7 @@ export class RowsStep implements Step {
 
   /** The arrays of all its rows. */
   arrays(): readonly Buffer[] {
-    const encoded = this.#encode()
-    if (!(encoded instanceof ArrayRows)) throw new Error('the rows are encoded for COPY')
-    return encoded.parameters()
+    return this.#encode().parameters()
   }
 
   slice(from: number, to: number): RowsStep {
@@ -122,7 +120,7 @@ export class RowsStep implements Step {
     this.#encoded = undefined
   }
 
-  #encode(): EncodedRows {
+  #encode(): ArrayRows {
     if (this.#encoded !== undefined) return this.#encoded
     const encoded = this.shape.takeRows()
     const values: unknown[] = []
@@ -132,17 +130,5 @@ export class RowsStep implements Step {
     }
     this.#encoded = encoded
     return encoded
-  }
-
-  /** One row as plain binary parameters: the bytes of an array's element without their length. */
-  #parameters(): readonly (Buffer | null)[] {
-    const values: unknown[] = []
-    this.shape.read(this.rows[0] as Record<string, unknown>, values)
-    const sink = new ByteSink()
-    return this.shape.columns.map(({ writer }, at) => {
-      const from = sink.length
-      writer.write(sink, values[at])
-      return sink.view.getInt32(from) < 0 ? null : Buffer.from(sink.bytes.subarray(from + 4, sink.length))
-    })
   }
 }

@@ -4,6 +4,7 @@ import { columnOf, isKeyTwice, isRowFault, sqlstateOf } from './faults.ts'
 import { invalidTextsText, outsiderText } from './questions-sql.ts'
 import type { Result, Session, Target } from './session.ts'
 import { ask, type Question, type Step } from './step.ts'
+import type { UniqueIndex } from './table.ts'
 import type { Tally } from './tally.ts'
 
 /** What a writer is for. */
@@ -33,7 +34,9 @@ export class Writer {
   /** Writes the rows of a step, or rejects them. */
   async write(step: Step): Promise<void> {
     try {
-      await this.#writeWhole(await this.#withoutOutsiders(step))
+      const { arbiter } = step.shape.bound
+      const isPartial = arbiter?.predicate !== undefined
+      await this.#writeWhole(isPartial ? await this.#withoutOutsiders(step, arbiter) : step)
     } finally {
       step.end()
     }
@@ -97,9 +100,7 @@ export class Writer {
   }
 
   /** Of a partial index, without the rows that it does not hold: nothing says which row of the table they are. */
-  async #withoutOutsiders(step: Step): Promise<Step> {
-    const arbiter = step.shape.bound.arbiter
-    if (arbiter?.predicate === undefined) return step
+  async #withoutOutsiders(step: Step, arbiter: UniqueIndex): Promise<Step> {
     const outside = await this.#ask(step, outsiderText)
     if (outside.length === 0) return step
     const known = new Set(outside.map(({ o }) => Number(o)))

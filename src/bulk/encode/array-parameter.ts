@@ -53,6 +53,14 @@ export class ArrayParameter {
     this.#last = 0
   }
 
+  /** Its first value as a parameter by itself, which has no length before it; valid until the next `append` or `clear`. */
+  first(): Buffer | null {
+    const { view, bytes } = this.#sink
+    const length = view.getInt32(headerBytes)
+    const from = headerBytes + 4
+    return length < 0 ? null : bytes.subarray(from, from + length)
+  }
+
   /** The array as it is now; valid until the next `append` or `clear`. */
   toBuffer(): Buffer {
     const { view } = this.#sink

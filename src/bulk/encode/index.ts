@@ -1,6 +1,6 @@
 export { ArrayParameter } from './array-parameter.ts'
 export { ByteSink } from './byte-sink.ts'
-export { ArrayRows, type EncodedRows } from './encoded-rows.ts'
+export { ArrayRows } from './encoded-rows.ts'
 export { fieldWriter } from './field-writer.ts'
 export type { FieldWriter, PgType } from './types.ts'
 export { ValueError } from './value-error.ts'

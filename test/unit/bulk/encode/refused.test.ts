@@ -279,6 +279,12 @@ describe('rows', () => {
     expect(second.every((buffer, index) => buffer === first[index])).toBe(true)
   })
 
+  test('are parameters by themselves, where there is one', () => {
+    const rows = new ArrayRows([...writers, fieldWriter(types.text)])
+    rows.append([258, 'abc', null])
+    expect(rows.firstRow()).toEqual([Buffer.from([0, 0, 1, 2]), Buffer.from('abc'), null])
+  })
+
   test('count as bytes before they are sent', () => {
     const rows = new ArrayRows(writers)
     const empty = rows.bytes
