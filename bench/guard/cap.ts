@@ -3,8 +3,8 @@ import pg from 'pg'
 import { observe } from '../../src/core/seam/observe.ts'
 import { queryGuard } from '../../src/guard/query-guard.ts'
 import { observedPostgres } from '../../src/kysely/observed-postgres.ts'
-import type { Run, Table } from '../seam/run.ts'
 import { median } from '../shared/measure.ts'
+import type { Run, Table } from '../shared/sections.ts'
 
 const million =
   'select id, md5(id::text) as name, now() as at from (select generate_series(1, 1000000) as id) s'

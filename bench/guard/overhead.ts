@@ -4,9 +4,9 @@ import type { Observer, Statement, StatementOutcome } from '../../src/core/seam/
 import type { QueryGuardOptions } from '../../src/guard/options.ts'
 import { queryGuard } from '../../src/guard/query-guard.ts'
 import { observedPostgres } from '../../src/kysely/observed-postgres.ts'
-import type { Run, Table } from '../seam/run.ts'
 import { StubPool } from '../seam/stub.ts'
 import { loopOf, median, type RaceOptions, race, type Timed } from '../shared/measure.ts'
+import type { Run, Table } from '../shared/sections.ts'
 
 interface DB {
   flights: { id: number; callsign: string; departure: string; arrival: string }

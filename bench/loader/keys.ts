@@ -1,7 +1,7 @@
-import type { Run, Table } from '../seam/run.ts'
 import { runTask } from '../shared/child.ts'
 import { quantile } from '../shared/measure.ts'
 import { versionOf } from '../shared/peers.mjs'
+import type { Run, Table } from '../shared/sections.ts'
 import type { KeyJob, KeyLap } from './keys-worker.ts'
 
 /** What a loader itself costs for each key, beside the limit: promises in a Map. */

@@ -1,7 +1,7 @@
 import { rowBy, rowsBy } from 'millrace/loader'
 import pg from 'pg'
-import type { Run, Table } from '../seam/run.ts'
 import { median } from '../shared/measure.ts'
+import type { Run, Table } from '../shared/sections.ts'
 
 interface Way {
   readonly name: string

@@ -1,5 +1,5 @@
-import type { Run, Table } from '../seam/run.ts'
 import { median } from '../shared/measure.ts'
+import type { Run, Table } from '../shared/sections.ts'
 
 /** One way to the same rows. */
 export interface Way {

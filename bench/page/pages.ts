@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import { keysetPage, type PageOptions } from '../../src/page/index.ts'
-import type { Run, Table } from '../seam/run.ts'
+import type { Run, Table } from '../shared/sections.ts'
 import { onClient } from './bags.ts'
 import { compare } from './compare.ts'
 

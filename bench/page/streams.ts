@@ -1,6 +1,6 @@
-import type { Run, Table } from '../seam/run.ts'
 import { runTask } from '../shared/child.ts'
 import { median } from '../shared/measure.ts'
+import type { Run, Table } from '../shared/sections.ts'
 import { type Reading, readers } from './readers.ts'
 
 /** A million rows of eight columns, each reader in processes of its own. */

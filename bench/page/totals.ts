@@ -1,5 +1,5 @@
 import { keysetPage, type PageTotalOption } from '../../src/page/index.ts'
-import type { Run, Table } from '../seam/run.ts'
+import type { Run, Table } from '../shared/sections.ts'
 import { bags, onClient } from './bags.ts'
 import { compare } from './compare.ts'
 

@@ -1,7 +1,7 @@
 import { type PoolMonitorOptions, poolMonitor } from 'millrace/pool'
 import pg from 'pg'
-import type { Run, Table } from '../seam/run.ts'
 import { loopOf, median, type RaceOptions, race, type Timed } from '../shared/measure.ts'
+import type { Run, Table } from '../shared/sections.ts'
 
 /** What many services write themselves: gauges from the pool's events, and how long each client was out. */
 function byHand(pool: pg.Pool): void {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { poolMonitor } from 'millrace/pool'
 import pg from 'pg'
 import { type Server, startServer } from '../../examples/shared/postgres/server.ts'
-import type { Run, Table } from '../seam/run.ts'
+import type { Run, Table } from '../shared/sections.ts'
 
 const writers = 40
 

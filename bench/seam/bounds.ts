@@ -2,8 +2,8 @@ import pg from 'pg'
 import { observe } from '../../src/core/seam/observe.ts'
 import type { StatementLimits } from '../../src/core/seam/observer.ts'
 import { median } from '../shared/measure.ts'
+import type { Run, Table } from '../shared/sections.ts'
 import { farAway } from './far-away.ts'
-import type { Run, Table } from './run.ts'
 
 const million =
   'select id, md5(id::text) as name, now() as at from (select generate_series(1, 1000000) as id) s'

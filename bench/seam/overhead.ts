@@ -5,8 +5,8 @@ import { observe } from '../../src/core/seam/observe.ts'
 import type { Observer } from '../../src/core/seam/observer.ts'
 import { observedPostgres } from '../../src/kysely/observed-postgres.ts'
 import { loopOf, median, type RaceOptions, race, type Timed } from '../shared/measure.ts'
+import type { Run, Table } from '../shared/sections.ts'
 import { cache, guard, idle } from './observers.ts'
-import type { Run, Table } from './run.ts'
 import { StubPool } from './stub.ts'
 
 interface DB {

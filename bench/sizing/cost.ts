@@ -2,7 +2,8 @@ import pg from 'pg'
 import { withDeadline } from '../../src/pool/deadline.ts'
 import { poolDeadlines } from '../../src/pool/pool-deadlines.ts'
 import { poolSizing } from '../../src/pool/sizing.ts'
-import type { Run, Table } from './run.ts'
+import type { Table } from '../shared/sections.ts'
+import type { Run } from './run.ts'
 
 type Step = (pool: pg.Pool) => Promise<unknown>
 

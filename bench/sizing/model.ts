@@ -6,8 +6,9 @@ import {
   runModel,
   seeded,
 } from '../../test/helpers/database-model.ts'
+import type { Table } from '../shared/sections.ts'
 import { CpuRule } from './cpu-rule.ts'
-import { columns, fixedSizes, type Outcome, quantile, type Run, rowOf, type Table } from './run.ts'
+import { columns, fixedSizes, type Outcome, quantile, type Run, rowOf } from './run.ts'
 
 interface Case {
   readonly title: string

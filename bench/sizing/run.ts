@@ -1,20 +1,10 @@
 import type { Row } from '../../examples/shared/terminal.ts'
+import type { Progress } from '../shared/sections.ts'
 
-/** What a run measures with, and tells its progress to. */
-export interface Run {
-  readonly quick: boolean
+/** What a run measures with. */
+export interface Run extends Progress {
   /** Starts a server, or gives the one that runs. */
   url(): Promise<string>
-  show(text: string): void
-}
-
-/** A table, for people by columns and rows, for programs by what was measured. */
-export interface Table {
-  readonly id: string
-  readonly title: string
-  readonly columns: readonly string[]
-  readonly rows: readonly (Row | string)[]
-  readonly measured: unknown
 }
 
 /** What one size made of a load. */

@@ -2,8 +2,9 @@ import pg from 'pg'
 import { type Limiter, limiter } from '../../src/core/limiter.ts'
 import { observe } from '../../src/core/seam/observe.ts'
 import { type PoolSizing, poolSizing } from '../../src/pool/sizing.ts'
+import type { Table } from '../shared/sections.ts'
 import { CpuRule } from './cpu-rule.ts'
-import { columns, fixedSizes, type Outcome, quantile, type Run, rowOf, type Table } from './run.ts'
+import { columns, fixedSizes, type Outcome, quantile, type Run, rowOf } from './run.ts'
 
 const clients = 100
 
